@@ -1,0 +1,4 @@
+package vk
+
+// Buffer is device or host-visible memory.
+type Buffer struct{}
