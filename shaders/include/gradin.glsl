@@ -1,0 +1,56 @@
+// The gradient dy of a convolution's raw output y, built while loading (kernels.GradIn).
+//   dz = g                      (0 if DY_NOG)
+//   dz *= keep[n]               if DY_KEEP
+//   dz = dz*gate[n,k] + e[n,k]  if DY_GATE
+//   dz *= act'(z)               by DY_ACT, z = scale*(y - mean) + beta
+//   dy = scale*dz + b*(y - mean) + c  if DY_BN, else dz
+// Paths that are off vanish in specialization.
+//
+// Define before including:
+//   DY_T        float or vec4: channels that one call handles; every index and KT below count in T
+//   DY_ID       first of 5 constant ids
+//   DY_BINDING  first of 6 bindings: g, y [N P Q K], dyBN [6][K], dyKeep [N], dyGate, dyE [N][K]
+#include "act.glsl"
+
+layout(constant_id = DY_ID) const bool DY_BN = false;
+layout(constant_id = DY_ID + 1) const bool DY_KEEP = false;
+layout(constant_id = DY_ID + 2) const bool DY_GATE = false;
+layout(constant_id = DY_ID + 3) const bool DY_NOG = false;
+layout(constant_id = DY_ID + 4) const uint DY_ACT = 0;
+
+layout(std430, set = 0, binding = DY_BINDING) readonly buffer GBuf { DY_T g[]; };
+layout(std430, set = 0, binding = DY_BINDING + 1) readonly buffer YBuf { DY_T y[]; };
+layout(std430, set = 0, binding = DY_BINDING + 2) readonly buffer DyBNBuf { DY_T dyBN[]; };
+layout(std430, set = 0, binding = DY_BINDING + 3) readonly buffer DyKeepBuf { float dyKeep[]; };
+layout(std430, set = 0, binding = DY_BINDING + 4) readonly buffer DyGateBuf { DY_T dyGate[]; };
+layout(std430, set = 0, binding = DY_BINDING + 5) readonly buffer DyEBuf { DY_T dyE[]; };
+
+const bool DY_ANY = DY_BN || DY_KEEP || DY_GATE || DY_NOG || DY_ACT != 0;
+
+// DyChannel is what dy of one channel (group) k needs and pixels share.
+struct DyChannel { DY_T mean, scale, beta, b, c; };
+
+DyChannel dyChannel(uint k, uint KT) {
+    DY_T zero = DY_T(0.0);
+    DyChannel ch = DyChannel(zero, DY_T(1.0), zero, zero, zero);
+    if (DY_BN) {
+        ch = DyChannel(dyBN[k], dyBN[KT + k], dyBN[2 * KT + k], dyBN[4 * KT + k], dyBN[5 * KT + k]);
+    }
+    return ch;
+}
+
+// dyValue returns dy at element i = pixel*KT + k, a pixel of image n.
+DY_T dyValue(uint i, DyChannel ch, uint n, uint k, uint KT) {
+    DY_T dz = DY_T(0.0);
+    if (!DY_NOG) dz = g[i];
+    if (DY_KEEP) dz *= dyKeep[n];
+    if (DY_GATE) {
+        DY_T e = dyE[n * KT + k];
+        dz = DY_NOG ? e : dz * dyGate[n * KT + k] + e;
+    }
+    DY_T d = DY_T(0.0);
+    if (DY_BN || DY_ACT != 0) d = y[i] - ch.mean;
+    if (DY_ACT != 0) dz *= actGrad(DY_ACT, ch.scale * d + ch.beta);
+    if (DY_BN) dz = ch.scale * dz + ch.b * d + ch.c;
+    return dz;
+}
