@@ -1,0 +1,209 @@
+// Command glslc turns the GLSL compute shaders of package shaders into SPIR-V and a typed Go contract.
+//
+// It compiles nothing itself: it runs glslangValidator (or shaderc's glslc), has spirv-val check every module,
+// reads names, types and access from the module, and writes
+//
+//	zNAME.go       per source: push constants, specialization constants and bindings as Go structs, and the
+//	               vk.Shader of each variant
+//	zindex.go      all variants
+//	spirv/NAME.spv per variant: the module, without names
+//
+// Generated files whose variant is gone from variants.toml are deleted. The same compiler gives the same bytes.
+//
+// Usage, from the top of the repository:
+//
+//	go run ./tools/glslc [-only REGEXP] [-compiler PROGRAM] [-dir shaders] [-out DIR]
+//
+// Errors read FILE:LINE: error: TEXT, with FILE relative to the current folder; if there is one, nothing is written.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	code := run(ctx, os.Args[1:], os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// options are the command's flags.
+type options struct {
+	dir      string         // folder of variants.toml and the sources
+	out      string         // folder that gets the generated files
+	compiler string         // program; empty: the first that is found
+	only     *regexp.Regexp // variants to compile; nil: all
+}
+
+// run is the command; it returns the exit code: 0 done, 1 failed, 2 wrong usage.
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	var o options
+	fs := flag.NewFlagSet("glslc", flag.ContinueOnError)
+	fs.SetOutput(stderr)
+	fs.StringVar(&o.dir, "dir", "shaders", "`folder` of variants.toml and the GLSL sources")
+	fs.StringVar(&o.out, "out", "", "`folder` for the generated files (default: the one of -dir)")
+	fs.StringVar(&o.compiler, "compiler", "", "`program`: glslangValidator, or glslc of shaderc (default: the first of them in PATH)")
+	only := fs.String("only", "", "compile only variants whose name matches this `regexp`, and their siblings of the same source")
+	if err := fs.Parse(args); err != nil {
+		return 2
+	}
+	if fs.NArg() > 0 {
+		fmt.Fprintf(stderr, "glslc: error: got argument %q, want flags only\n", fs.Arg(0))
+		return 2
+	}
+	if o.out == "" {
+		o.out = o.dir
+	}
+	if *only != "" {
+		re, err := regexp.Compile(*only)
+		if err != nil {
+			fmt.Fprintf(stderr, "glslc: error: -only: %v\n", err)
+			return 2
+		}
+		o.only = re
+	}
+	if err := generate(ctx, o, stderr); err != nil {
+		var ds diagnostics
+		if !errors.As(err, &ds) { // a list of diagnostics is already in the form that editors read
+			fmt.Fprint(stderr, "glslc: error: ")
+		}
+		fmt.Fprintln(stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// generate compiles and writes everything that o asks for. Warnings go to stderr.
+func generate(ctx context.Context, o options, stderr io.Writer) error {
+	all, err := loadVariants(filepath.Join(o.dir, "variants.toml"))
+	if err != nil {
+		return err
+	}
+	comp, err := findCompiler(ctx, o.compiler)
+	if err != nil {
+		return err
+	}
+	chosen := choose(all, o.only)
+	if len(chosen) == 0 && o.only != nil {
+		return fmt.Errorf("no variant of %s matches %q", filepath.Join(o.dir, "variants.toml"), o.only)
+	}
+
+	modules := make([]*module, len(chosen))
+	found := make([]diagnostics, len(chosen))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.NumCPU())
+	for i, v := range chosen {
+		g.Go(func() (err error) {
+			modules[i], found[i], err = comp.build(gctx, o.dir, v)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	ds := slices.Concat(found...).unique()
+	if ds.failed() {
+		return ds
+	}
+	if len(ds) > 0 {
+		fmt.Fprintln(stderr, ds)
+	}
+
+	files := map[string][]byte{} // by path below o.out
+	for _, group := range bySource(chosen, modules) {
+		text, err := emitSource(comp.version, group)
+		if err != nil {
+			return err
+		}
+		files["z"+group.stem()+".go"] = text
+		for i, v := range group.variants {
+			files["spirv/"+v.Name+".spv"] = group.modules[i].stripped()
+		}
+	}
+	var index []variant // with -only: what was compiled now or earlier, so that the package builds
+	for _, v := range all {
+		_, statErr := os.Stat(filepath.Join(o.out, "spirv", v.Name+".spv"))
+		if _, now := files["spirv/"+v.Name+".spv"]; now || statErr == nil {
+			index = append(index, v)
+		}
+	}
+	if files["zindex.go"], err = emitIndex(index); err != nil {
+		return err
+	}
+	return write(o.out, files, all)
+}
+
+// choose returns the variants that match only, together with all others of their sources: a source's variants
+// share one Go file.
+func choose(all []variant, only *regexp.Regexp) []variant {
+	if only == nil {
+		return all
+	}
+	sources := map[string]bool{}
+	for _, v := range all {
+		if only.MatchString(v.Name) {
+			sources[v.Source] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(v variant) bool { return !sources[v.Source] })
+}
+
+// write writes files below dir where their content differs, and deletes generated files that no variant of all owns.
+func write(dir string, files map[string][]byte, all []variant) error {
+	if err := os.MkdirAll(filepath.Join(dir, "spirv"), 0o755); err != nil {
+		return err
+	}
+	for name, data := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+			continue
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			return err
+		}
+	}
+	owned := map[string]bool{"zindex.go": true}
+	for _, v := range all {
+		owned["z"+v.stem()+".go"] = true
+		owned[v.Name+".spv"] = true
+	}
+	for _, pattern := range []string{"z*.go", "spirv/*.spv"} {
+		paths, err := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		if err != nil {
+			return err
+		}
+		for _, path := range paths {
+			if owned[filepath.Base(path)] || !generated(path) {
+				continue
+			}
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// generated reports whether path is a file that this tool wrote: any SPIR-V module, or Go with the tool's header.
+func generated(path string) bool {
+	if strings.HasSuffix(path, ".spv") {
+		return true
+	}
+	data, err := os.ReadFile(path)
+	return err == nil && bytes.HasPrefix(data, []byte(header))
+}
