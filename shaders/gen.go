@@ -9,11 +9,3 @@
 package shaders
 
 //go:generate go run ../tools/glslc -dir .
-
-// bit is the word of a boolean specialization constant.
-func bit(b bool) uint32 {
-	if b {
-		return 1
-	}
-	return 0
-}

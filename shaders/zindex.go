@@ -8,3 +8,11 @@ import "github.com/seed-8d806880/vkeffnet/vk"
 var All = []*vk.Shader{
 	&ExampleAxpy,
 }
+
+// bit is the word of a boolean specialization constant.
+func bit(b bool) uint32 {
+	if b {
+		return 1
+	}
+	return 0
+}

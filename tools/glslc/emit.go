@@ -62,7 +62,7 @@ func common(g sourceGroup) (contract, error) {
 }
 
 // emitSource writes the Go file of one source.
-func emitSource(version string, g sourceGroup) ([]byte, error) {
+func emitSource(pkg, version string, g sourceGroup) ([]byte, error) {
 	c, err := common(g)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func emitSource(version string, g sourceGroup) ([]byte, error) {
 	stem, src := camel(g.stem()), g.variants[0].Source
 	var w bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&w, format, args...) }
-	p("%s from %s with %s; DO NOT EDIT.\n\npackage shaders\n\nimport (\n", header, src, version)
+	p("%s from %s with %s; DO NOT EDIT.\n\npackage %s\n\nimport (\n", header, src, version, pkg)
 	p("_ \"embed\"\n")
 	if len(c.push) > 0 {
 		p("\"encoding/binary\"\n")
@@ -204,14 +204,14 @@ func access(m *module, index uint32) string {
 }
 
 // emitIndex writes zindex.go, one line a variant so that merges stay simple.
-func emitIndex(vs []variant) ([]byte, error) {
+func emitIndex(pkg string, vs []variant) ([]byte, error) {
 	var w bytes.Buffer
-	fmt.Fprintf(&w, "%s; DO NOT EDIT.\n\npackage shaders\n\nimport \"github.com/seed-8d806880/vkeffnet/vk\"\n\n", header)
+	fmt.Fprintf(&w, "%s; DO NOT EDIT.\n\npackage %s\n\nimport \"github.com/seed-8d806880/vkeffnet/vk\"\n\n", header, pkg)
 	fmt.Fprint(&w, "// All is every variant of variants.toml, by name.\nvar All = []*vk.Shader{\n")
 	for _, v := range vs {
 		fmt.Fprintf(&w, "&%s,\n", camel(v.Name))
 	}
-	fmt.Fprint(&w, "}\n")
+	fmt.Fprint(&w, "}\n\n// bit is the word of a boolean specialization constant.\nfunc bit(b bool) uint32 {\nif b {\nreturn 1\n}\nreturn 0\n}\n")
 	return format.Source(w.Bytes())
 }
 

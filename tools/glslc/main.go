@@ -12,7 +12,9 @@
 //
 // Usage, from the top of the repository:
 //
-//	go run ./tools/glslc [-only REGEXP] [-compiler PROGRAM] [-dir shaders] [-out DIR]
+//	go run ./tools/glslc [-only REGEXP] [-compiler PROGRAM] [-dir shaders] [-out DIR] [-package NAME]
+//
+// It serves shaders of your own as well: give a folder with a variants.toml (shaders/variants.toml describes the form).
 //
 // Errors read FILE:LINE: error: TEXT, with FILE relative to the current folder; if there is one, nothing is written.
 package main
@@ -47,6 +49,7 @@ type options struct {
 	dir      string         // folder of variants.toml and the sources
 	out      string         // folder that gets the generated files
 	compiler string         // program; empty: the first that is found
+	pkg      string         // name of the generated Go package
 	only     *regexp.Regexp // variants to compile; nil: all
 }
 
@@ -58,6 +61,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	fs.StringVar(&o.dir, "dir", "shaders", "`folder` of variants.toml and the GLSL sources")
 	fs.StringVar(&o.out, "out", "", "`folder` for the generated files (default: the one of -dir)")
 	fs.StringVar(&o.compiler, "compiler", "", "`program`: glslangValidator, or glslc of shaderc (default: the first of them in PATH)")
+	fs.StringVar(&o.pkg, "package", "", "`name` of the generated Go package (default: the folder's name)")
 	only := fs.String("only", "", "compile only variants whose name matches this `regexp`, and their siblings of the same source")
 	if err := fs.Parse(args); err != nil {
 		return 2
@@ -68,6 +72,14 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	}
 	if o.out == "" {
 		o.out = o.dir
+	}
+	if o.pkg == "" {
+		dir, err := filepath.Abs(o.dir)
+		if err != nil {
+			fmt.Fprintf(stderr, "glslc: error: %v\n", err)
+			return 1
+		}
+		o.pkg = filepath.Base(dir)
 	}
 	if *only != "" {
 		re, err := regexp.Compile(*only)
@@ -126,7 +138,7 @@ func generate(ctx context.Context, o options, stderr io.Writer) error {
 
 	files := map[string][]byte{} // by path below o.out
 	for _, group := range bySource(chosen, modules) {
-		text, err := emitSource(comp.version, group)
+		text, err := emitSource(o.pkg, comp.version, group)
 		if err != nil {
 			return err
 		}
@@ -142,7 +154,7 @@ func generate(ctx context.Context, o options, stderr io.Writer) error {
 			index = append(index, v)
 		}
 	}
-	if files["zindex.go"], err = emitIndex(index); err != nil {
+	if files["zindex.go"], err = emitIndex(o.pkg, index); err != nil {
 		return err
 	}
 	return write(o.out, files, all)
