@@ -1,0 +1,36 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// hintedError carries the hint that stands below an error.
+type hintedError struct {
+	err  error
+	hint string
+}
+
+func (e *hintedError) Error() string { return e.err.Error() }
+func (e *hintedError) Unwrap() error { return e.err }
+
+func withHint(err error, hint string) error { return &hintedError{err, hint} }
+
+// hintFor says what a user can do about err; empty if nothing better than the error's own text is known.
+func hintFor(err error) string {
+	var hinted *hintedError
+	switch {
+	case errors.As(err, &hinted):
+		return hinted.hint
+	case errors.Is(err, vk.ErrNoLoader):
+		return "on Debian and Ubuntu: sudo apt-get install libvulkan1 mesa-vulkan-drivers"
+	case errors.Is(err, vk.ErrNoDevice):
+		return "vkeffnet devices lists what there is; the CPU driver is in mesa-vulkan-drivers (Debian, Ubuntu)"
+	case errors.Is(err, vk.ErrDeviceLost):
+		return "try --no-coopmat, --no-f16 or --no-fuse, or a smaller --batch; vkeffnet selftest tells which kernel is at fault"
+	case errors.Is(err, vk.ErrOutOfMemory):
+		return "take a smaller --batch; vkeffnet plan tells the largest that fits"
+	}
+	return ""
+}
