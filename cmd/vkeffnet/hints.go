@@ -15,14 +15,17 @@ type hintedError struct {
 func (e *hintedError) Error() string { return e.err.Error() }
 func (e *hintedError) Unwrap() error { return e.err }
 
+// Hint is the text below the error.
+func (e *hintedError) Hint() string { return e.hint }
+
 func withHint(err error, hint string) error { return &hintedError{err, hint} }
 
 // hintFor says what a user can do about err; empty if nothing better than the error's own text is known.
 func hintFor(err error) string {
-	var hinted *hintedError
+	var hinted interface{ Hint() string } // ours, and errors of the packages below that know better
 	switch {
 	case errors.As(err, &hinted):
-		return hinted.hint
+		return hinted.Hint()
 	case errors.Is(err, vk.ErrNoLoader):
 		return "on Debian and Ubuntu: sudo apt-get install libvulkan1 mesa-vulkan-drivers"
 	case errors.Is(err, vk.ErrNoDevice):
