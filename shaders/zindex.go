@@ -6,7 +6,12 @@ import "github.com/seed-8d806880/vkeffnet/vk"
 
 // All is every variant of variants.toml, by name.
 var All = []*vk.Shader{
+	&ConvDgradSimple,
+	&ConvFwdSimple,
+	&ConvWgradReduce,
+	&ConvWgradSimple,
 	&ExampleAxpy,
+	&Pack,
 }
 
 // bit is the word of a boolean specialization constant.

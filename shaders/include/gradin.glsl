@@ -39,18 +39,31 @@ DyChannel dyChannel(uint k, uint KT) {
     return ch;
 }
 
-// dyValue returns dy at element i = pixel*KT + k, a pixel of image n.
-DY_T dyValue(uint i, DyChannel ch, uint n, uint k, uint KT) {
+// DyImage is what dy of one image and channel (group) needs and pixels share.
+struct DyImage { float keep; DY_T gate, e; };
+
+DyImage dyImage(uint n, uint k, uint KT) {
+    DyImage im = DyImage(1.0, DY_T(1.0), DY_T(0.0));
+    if (DY_KEEP) im.keep = dyKeep[n];
+    if (DY_GATE) {
+        im.e = dyE[n * KT + k];
+        if (!DY_NOG) im.gate = dyGate[n * KT + k];
+    }
+    return im;
+}
+
+// dyOf returns dy at element i = pixel*KT + k.
+DY_T dyOf(uint i, DyChannel ch, DyImage im) {
     DY_T dz = DY_T(0.0);
     if (!DY_NOG) dz = g[i];
-    if (DY_KEEP) dz *= dyKeep[n];
-    if (DY_GATE) {
-        DY_T e = dyE[n * KT + k];
-        dz = DY_NOG ? e : dz * dyGate[n * KT + k] + e;
-    }
+    if (DY_KEEP) dz *= im.keep;
+    if (DY_GATE) dz = dz * im.gate + im.e;
     DY_T d = DY_T(0.0);
     if (DY_BN || DY_ACT != 0) d = y[i] - ch.mean;
     if (DY_ACT != 0) dz *= actGrad(DY_ACT, ch.scale * d + ch.beta);
     if (DY_BN) dz = ch.scale * dz + ch.b * d + ch.c;
     return dz;
 }
+
+// dyValue returns dy at element i = pixel*KT + k, a pixel of image n.
+DY_T dyValue(uint i, DyChannel ch, uint n, uint k, uint KT) { return dyOf(i, ch, dyImage(n, k, KT)); }

@@ -28,11 +28,16 @@ InChannel inChannel(uint c, uint CT) {
     return ch;
 }
 
-// inValue returns the value of raw element y of image n.
-PENDING_T inValue(PENDING_T y, InChannel ch, uint n, uint c, uint CT) {
+PENDING_T inGateOf(uint n, uint c, uint CT) { return IN_GATE ? inGate[n * CT + c] : PENDING_T(1.0); }
+
+// inGated returns the value of raw element y whose gate is known.
+PENDING_T inGated(PENDING_T y, InChannel ch, PENDING_T gate) {
     PENDING_T v = y;
     if (IN_BN) v = ch.scale * (y - ch.mean) + ch.beta;
     v = actValue(IN_ACT, v);
-    if (IN_GATE) v *= inGate[n * CT + c];
+    if (IN_GATE) v *= gate;
     return v;
 }
+
+// inValue returns the value of raw element y of image n.
+PENDING_T inValue(PENDING_T y, InChannel ch, uint n, uint c, uint CT) { return inGated(y, ch, inGateOf(n, c, CT)); }
