@@ -50,7 +50,7 @@ func TestCompare(t *testing.T) {
 		{"one ulp within", []float32{1, math.Nextafter32(0.1, 1)}, []float64{1, 0.1}, tol, ""},
 		{"length", []float32{1}, []float64{1, 2}, tol, "has 1 elements, want 2"},
 		{"all zero", []float32{0, 0}, []float64{0, 0}, tol, ""},
-		{"zero wanted", []float32{0, 1e-9}, []float64{0, 0}, tol, "[1]: got 1e-09, want 0"},
+		{"zero wanted", []float32{0, 1e-9}, []float64{0, 0}, tol, "[1]: got 9.99999972e-10, want 0"},
 		{"nan", []float32{0, nan}, []float64{0, 1}, tol, "[1]: got NaN, want 1"},
 		{"nan wanted", []float32{1, nan}, []float64{1, math.NaN()}, tol, ""},
 		{"inf", []float32{inf}, []float64{math.Inf(-1)}, tol, "[0]: got +Inf, want -Inf"},
