@@ -6,12 +6,26 @@ import "github.com/seed-8d806880/vkeffnet/vk"
 
 // All is every variant of variants.toml, by name.
 var All = []*vk.Shader{
+	&Apply,
+	&ApplyGrad,
+	&ApplySink,
+	&BnBackward,
+	&BnBackwardSe,
+	&BnFinalize,
 	&ConvDgradSimple,
 	&ConvFwdSimple,
 	&ConvWgradReduce,
 	&ConvWgradSimple,
+	&DepthwiseDgrad,
+	&DepthwiseFwd,
+	&DepthwiseWgrad,
+	&DepthwiseWgradReduce,
 	&ExampleAxpy,
 	&Pack,
+	&Pool,
+	&SeBwd,
+	&SeFwd,
+	&SeWgrad,
 }
 
 // bit is the word of a boolean specialization constant.

@@ -1,0 +1,256 @@
+package kernels
+
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// depthwiseGrid is how a depthwise kernel is cut up. An invocation owns 4 channels of a tile: tq columns and rows rows
+// of the output (of dy, for dgrad and wgrad) of one image, and walks down the rows.
+type depthwiseGrid struct {
+	tq, strips int // strips of tq columns
+	rows, runs int // runs of rows rows
+	x, y       int // workgroup: along channels, along tiles
+	images     int // per call
+}
+
+// newDepthwiseGrid cuts an output of p x q; perImage is the size of an image in each tensor.
+func newDepthwiseGrid(dev *vk.Device, op string, conv Conv, p, q int, perImage ...int64) (g depthwiseGrid, err error) {
+	c4 := conv.C / 4
+	g.tq = min(q, 4)
+	if dev.IsCPU() {
+		g.rows = p
+	} else {
+		// Runs short enough that the device is filled, long enough that their first rows, read twice, weigh little.
+		const enough = 1 << 17
+		g.strips = ceilDiv(q, g.tq)
+		runs := min(ceilDiv(enough, conv.N*g.strips*c4), ceilDiv(p, 4))
+		g.rows = ceilDiv(p, runs)
+	}
+	g.strips, g.runs = ceilDiv(q, g.tq), ceilDiv(p, g.rows)
+	g.x, g.y = channelLanes(dev, c4, g.strips*g.runs)
+	g.images, err = imagesPerCall(dev, op, conv.N, perImage...)
+	return g, err
+}
+
+// groups are the workgroups for count images.
+func (g *depthwiseGrid) groups(conv Conv, count int) [3]uint32 {
+	return [3]uint32{uint32(ceilDiv(conv.C/4, g.x)), uint32(ceilDiv(g.strips*g.runs, g.y)), uint32(count)}
+}
+
+// checkDepthwise reports shapes that are no depthwise convolution of this package.
+func checkDepthwise(op string, c Conv, variant string) error {
+	switch {
+	case c.N < 1 || c.H < 1 || c.W < 1 || c.P < 1 || c.Q < 1 || c.C < 8 || c.C%8 != 0:
+		return &ShapeError{Op: op, Got: c.String(), Want: "sizes of at least 1 and C a multiple of 8"}
+	case c.K != c.C:
+		return &ShapeError{Op: op, Got: c.String(), Want: "K = C"}
+	case c.R != c.S || c.R != 3 && c.R != 5 || c.Stride != 1 && c.Stride != 2:
+		return &ShapeError{Op: op, Got: c.String(), Want: "a filter of 3x3 or 5x5 and stride 1 or 2"}
+	case c.PadTop < 0 || c.PadTop >= c.R || c.PadLeft < 0 || c.PadLeft >= c.S:
+		return &ShapeError{Op: op, Got: fmt.Sprintf("padding of %d and %d", c.PadTop, c.PadLeft), Want: "less than the filter"}
+	case variant != "" && variant != "simple":
+		return &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", variant), Want: `"simple"`}
+	}
+	return nil
+}
+
+// flops is what a depthwise convolution needs for count images in each of its passes.
+func depthwiseFLOPs(c Conv, count int) int64 {
+	return 2 * int64(count) * int64(c.P) * int64(c.Q) * int64(c.C) * int64(c.R) * int64(c.S)
+}
+
+// DepthwiseFwdConfig is the shape of a DepthwiseFwd.
+type DepthwiseFwdConfig struct {
+	Conv    Conv    // K = C, 3x3 or 5x5
+	In      Pending // what is pending on x
+	Stats   bool    // take partial statistics of y
+	Bias    bool
+	ActOut  Act
+	Variant string // "simple"; empty: chosen
+}
+
+// DepthwiseFwdArgs are the buffers of a DepthwiseFwd: float32 x [N H W C] and what is pending on it, w [R S C], bias [C],
+// y [N P Q C], and Stats of StatsBytes.
+type DepthwiseFwdArgs struct {
+	X                 Tensor
+	W, Bias, Y, Stats vk.Range
+}
+
+// DepthwiseFwd computes
+//
+//	y[n,p,q,c] = act(sum over r,s of value(x)[n, p*stride+r-padTop, q*stride+s-padLeft, c] * w[r,s,c] + bias[c])
+//
+// and overwrites y. With Stats it writes partial statistics of y: [Parts][2][C] (mean, M2), then [Parts] counts. Each
+// element of x is loaded and activated about once: an invocation keeps the output rows that are under way in registers.
+type DepthwiseFwd struct {
+	cfg  DepthwiseFwdConfig
+	grid depthwiseGrid
+	spec shaders.DepthwiseFwdSpec
+}
+
+// NewDepthwiseFwd returns a *ShapeError if the configuration is no depthwise convolution, and a *vk.UnsupportedError if
+// one image does not fit a binding.
+func NewDepthwiseFwd(dev *vk.Device, cfg DepthwiseFwdConfig) (*DepthwiseFwd, error) {
+	const op = "depthwise fwd"
+	c := cfg.Conv
+	if err := checkDepthwise(op, c, cfg.Variant); err != nil {
+		return nil, err
+	}
+	grid, err := newDepthwiseGrid(dev, op+" "+c.String(), c, c.P, c.Q, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
+	if err != nil {
+		return nil, err
+	}
+	return &DepthwiseFwd{cfg: cfg, grid: grid, spec: shaders.DepthwiseFwdSpec{
+		LocalX: uint32(grid.x), LocalY: uint32(grid.y), K: uint32(c.R), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
+		Stats: cfg.Stats, Bias: cfg.Bias, ActOut: uint32(cfg.ActOut),
+		InBn: cfg.In.BN, InAct: uint32(cfg.In.Act), InGate: cfg.In.Gate,
+	}}, nil
+}
+
+// Parts is the number of partial statistics.
+func (o *DepthwiseFwd) Parts() int { return o.cfg.Conv.N * o.grid.strips * o.grid.runs }
+
+// StatsBytes is the size of Stats; 0 without it.
+func (o *DepthwiseFwd) StatsBytes() int64 {
+	parts := int64(o.Parts())
+	return when(o.cfg.Stats, 4*(parts*2*int64(o.cfg.Conv.C)+roundUp(parts, 4)))
+}
+
+// Record appends the calls.
+func (o *DepthwiseFwd) Record(rec *vk.Recorder, a DepthwiseFwdArgs) {
+	c := o.cfg.Conv
+	label := "depthwise fwd " + c.String()
+	if !checkArguments(rec, label, append(pendingArguments(o.cfg.In, &a.X, c.N, c.C),
+		argument{"x", &a.X.Raw, c.XBytes()}, argument{"w", &a.W, 4 * int64(c.R*c.S*c.C)},
+		argument{"bias", &a.Bias, when(o.cfg.Bias, 4*int64(c.C))}, argument{"y", &a.Y, c.YBytes()},
+		argument{"stats", &a.Stats, o.StatsBytes()})...) {
+		return
+	}
+	g := o.grid
+	for first := 0; first < c.N; first += g.images {
+		count := min(g.images, c.N-first)
+		push := shaders.DepthwiseFwdParams{C4: uint32(c.C / 4), H: uint32(c.H), W: uint32(c.W), P: uint32(c.P), Q: uint32(c.Q),
+			PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), Strips: uint32(g.strips), Runs: uint32(g.runs),
+			Rows: uint32(g.rows), Image0: uint32(first), Parts: uint32(o.Parts())}
+		rec.Dispatch(vk.Call{
+			Shader: &shaders.DepthwiseFwd,
+			Spec:   o.spec.Words(),
+			Push:   push.Bytes(),
+			Bind: shaders.DepthwiseFwdBindings{
+				X: imageSlice(a.X.Raw, c.XBytes()/int64(c.N), first, count), W: a.W, Bias: a.Bias,
+				Y:     imageSlice(a.Y, c.YBytes()/int64(c.N), first, count),
+				Stats: a.Stats, InBN: a.X.BN, InGate: a.X.Gate,
+			}.Ranges(),
+			Groups: g.groups(c, count),
+			Label:  label,
+			FLOPs:  depthwiseFLOPs(c, count),
+		})
+	}
+}
+
+// DepthwiseDgradConfig is the shape of a DepthwiseDgrad.
+type DepthwiseDgradConfig struct {
+	Conv    Conv
+	DY      GradIn // how dy is built from its parts
+	Sink    Sink   // what happens to du
+	Variant string // "simple"; empty: chosen
+}
+
+// DepthwiseDgradArgs are the buffers of a DepthwiseDgrad: W is [R S C].
+type DepthwiseDgradArgs struct {
+	DY   Grad
+	W    vk.Range
+	Sink SinkArgs
+}
+
+// DepthwiseDgrad computes the gradient of the value of x,
+//
+//	du[n,h,w,c] = sum over p,q,r,s with p*stride+r-padTop = h, q*stride+s-padLeft = w of dy[n,p,q,c] * w[r,s,c]
+//
+// from dy built on load, and disposes of it as Sink says; what is written is overwritten. Each element of dy is built
+// about once, and only taps that exist are visited.
+type DepthwiseDgrad struct {
+	cfg  DepthwiseDgradConfig
+	grid depthwiseGrid
+	spec shaders.DepthwiseDgradSpec
+}
+
+// NewDepthwiseDgrad returns a *ShapeError if the configuration is no depthwise convolution, and a *vk.UnsupportedError
+// if one image does not fit a binding.
+func NewDepthwiseDgrad(dev *vk.Device, cfg DepthwiseDgradConfig) (*DepthwiseDgrad, error) {
+	const op = "depthwise dgrad"
+	c := cfg.Conv
+	if err := checkDepthwise(op, c, cfg.Variant); err != nil {
+		return nil, err
+	}
+	if err := cfg.DY.check(op); err != nil {
+		return nil, err
+	}
+	if err := cfg.Sink.check(op); err != nil {
+		return nil, err
+	}
+	// Rows and columns of dy at which a stride of du begins: the first lies padTop before the image.
+	p, q := (c.H-1+c.PadTop)/c.Stride+1, (c.W-1+c.PadLeft)/c.Stride+1
+	grid, err := newDepthwiseGrid(dev, op+" "+c.String(), c, p, q, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
+	if err != nil {
+		return nil, err
+	}
+	return &DepthwiseDgrad{cfg: cfg, grid: grid, spec: shaders.DepthwiseDgradSpec{
+		LocalX: uint32(grid.x), LocalY: uint32(grid.y), K: uint32(c.R), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
+		DyBn: cfg.DY.BN, DyKeep: cfg.DY.Keep, DyGate: cfg.DY.Gate, DyNog: cfg.DY.NoG, DyAct: uint32(cfg.DY.Act),
+		SinkAdd: cfg.Sink.Add, SinkKeep: cfg.Sink.Keep, SinkSums: cfg.Sink.takesSums(), SinkSumsOnly: cfg.Sink.SumsOnly,
+		SinkSe: cfg.Sink.SE, SinkAct: uint32(cfg.Sink.Act),
+	}}, nil
+}
+
+// Parts is the number of partial sums, with SE of each image.
+func (o *DepthwiseDgrad) Parts() int {
+	if o.cfg.Sink.SE {
+		return o.grid.strips * o.grid.runs
+	}
+	return o.cfg.Conv.N * o.grid.strips * o.grid.runs
+}
+
+// SumsBytes is the size of Sink.Sums; 0 if no sums are taken.
+func (o *DepthwiseDgrad) SumsBytes() int64 {
+	c := o.cfg.Conv
+	return when(o.cfg.Sink.takesSums(), 4*int64(c.N*o.grid.strips*o.grid.runs)*int64(o.cfg.Sink.rows()*c.C))
+}
+
+// Record appends the calls.
+func (o *DepthwiseDgrad) Record(rec *vk.Recorder, a DepthwiseDgradArgs) {
+	c := o.cfg.Conv
+	label := "depthwise dgrad " + c.String()
+	args := append(o.cfg.DY.arguments(&a.DY, c.YBytes(), c.N, c.C),
+		o.cfg.Sink.arguments(&a.Sink, c.XBytes(), c.N, c.C, o.SumsBytes())...)
+	if !checkArguments(rec, label, append(args, argument{"w", &a.W, 4 * int64(c.R*c.S*c.C)})...) {
+		return
+	}
+	g := o.grid
+	xImage, yImage := c.XBytes()/int64(c.N), c.YBytes()/int64(c.N)
+	for first := 0; first < c.N; first += g.images {
+		count := min(g.images, c.N-first)
+		push := shaders.DepthwiseDgradParams{C4: uint32(c.C / 4), H: uint32(c.H), W: uint32(c.W), P: uint32(c.P), Q: uint32(c.Q),
+			PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), Strips: uint32(g.strips), Runs: uint32(g.runs),
+			Rows: uint32(g.rows), Image0: uint32(first)}
+		rec.Dispatch(vk.Call{
+			Shader: &shaders.DepthwiseDgrad,
+			Spec:   o.spec.Words(),
+			Push:   push.Bytes(),
+			Bind: shaders.DepthwiseDgradBindings{
+				W: a.W,
+				G: imageSlice(a.DY.G, yImage, first, count), Y: imageSlice(a.DY.Y, yImage, first, count),
+				DyBN: a.DY.BN, DyKeep: a.DY.Keep, DyGate: a.DY.Gate, DyE: a.DY.E,
+				Dx: imageSlice(a.Sink.DX, xImage, first, count), Add: imageSlice(a.Sink.Add, xImage, first, count),
+				X:      imageSlice(a.Sink.Y, xImage, first, count),
+				SinkBN: a.Sink.BN, SinkKeep: a.Sink.Keep, Sums: a.Sink.Sums,
+			}.Ranges(),
+			Groups: g.groups(c, count),
+			Label:  label,
+			FLOPs:  depthwiseFLOPs(c, count),
+		})
+	}
+}
