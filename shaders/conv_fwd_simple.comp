@@ -28,7 +28,7 @@ layout(constant_id = 7) const uint ACT_OUT = 0;
 #include "pending.glsl"
 #include "conv_fwd.glsl"
 layout(std430, set = 0, binding = 0) readonly buffer XBuf { float x[]; };
-layout(std430, set = 0, binding = 3) readonly buffer WTBuf { float wt[]; };
+layout(std430, set = 0, binding = 3) readonly buffer WtBuf { float wt[]; };
 layout(std430, set = 0, binding = 4) readonly buffer BiasBuf { float bias[]; };
 layout(std430, set = 0, binding = 5) readonly buffer AddBuf { float add[]; };
 layout(std430, set = 0, binding = 6) writeonly buffer YBuf { float y[]; };

@@ -12,7 +12,7 @@ layout(push_constant) uniform Params {
     float eps;
 } p;
 layout(std430, set = 0, binding = 0) readonly buffer WBuf { float w[]; };
-layout(std430, set = 0, binding = 1) writeonly buffer WTBuf { float wt[]; };
+layout(std430, set = 0, binding = 1) writeonly buffer WtBuf { float wt[]; };
 layout(std430, set = 0, binding = 2) readonly buffer GammaBuf { float gamma[]; };
 layout(std430, set = 0, binding = 3) readonly buffer BetaBuf { float beta[]; };
 layout(std430, set = 0, binding = 4) readonly buffer MeanBuf { float mean[]; };

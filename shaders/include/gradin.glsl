@@ -33,8 +33,14 @@ struct DyChannel { DY_T mean, scale, beta, b, c; };
 DyChannel dyChannel(uint k, uint KT) {
     DY_T zero = DY_T(0.0);
     DyChannel ch = DyChannel(zero, DY_T(1.0), zero, zero, zero);
+    if (DY_BN || DY_ACT != 0) {
+        ch.mean = dyBN[k];
+        ch.scale = dyBN[KT + k];
+        ch.beta = dyBN[2 * KT + k];
+    }
     if (DY_BN) {
-        ch = DyChannel(dyBN[k], dyBN[KT + k], dyBN[2 * KT + k], dyBN[4 * KT + k], dyBN[5 * KT + k]);
+        ch.b = dyBN[4 * KT + k];
+        ch.c = dyBN[5 * KT + k];
     }
     return ch;
 }

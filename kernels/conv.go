@@ -1,0 +1,258 @@
+package kernels
+
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// Variants of the dense convolutions.
+const (
+	convSimple = "simple" // register tiles and subgroup shuffles: CPU drivers
+	convTiled  = "tiled"  // shared-memory tiles: any GPU
+)
+
+// convVariant resolves a variant's name; the empty one means the device's own.
+func convVariant(dev *vk.Device, op, name string) (string, error) {
+	subgroup := dev.Has("subgroup") && dev.Limits().SubgroupMin >= 4
+	switch {
+	case name == "" && dev.IsCPU() && subgroup:
+		return convSimple, nil
+	case name == "", name == convTiled:
+		return convTiled, nil
+	case name != convSimple:
+		return "", &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "simple or tiled"}
+	case !subgroup:
+		return "", &vk.UnsupportedError{What: op + ", variant simple", Needs: "subgroup operations on 4 or more invocations"}
+	}
+	return convSimple, nil
+}
+
+// check reports shapes that are no dense convolution of these kernels.
+func (c Conv) check(op string) error {
+	switch {
+	case min(c.N, c.H, c.W, c.C, c.K, c.R, c.S, c.Stride, c.P, c.Q) < 1:
+		return &ShapeError{Op: op, Got: c.String(), Want: "every dimension at least 1"}
+	case c.C%8 != 0 && c.C != 3:
+		return &ShapeError{Op: op, Got: fmt.Sprintf("C=%d", c.C), Want: "a multiple of 8, or 3"}
+	case c.K%8 != 0:
+		return &ShapeError{Op: op, Got: fmt.Sprintf("K=%d", c.K), Want: "a multiple of 8"}
+	case c.PadTop < 0 || c.PadTop >= c.R || c.PadLeft < 0 || c.PadLeft >= c.S:
+		return &ShapeError{Op: op, Got: fmt.Sprintf("padding %d, %d of a %dx%d filter", c.PadTop, c.PadLeft, c.R, c.S), Want: "less than the filter"}
+	}
+	return nil
+}
+
+// flops counts what the convolution of n images needs, a multiply-add as two.
+func (c Conv) flops(n int) int64 {
+	return 2 * int64(n) * int64(c.P) * int64(c.Q) * int64(c.K) * int64(c.R) * int64(c.S) * int64(c.C)
+}
+
+// pixelBytes are the bytes of one image's x and y.
+func (c Conv) imageBytes() (x, y int64) { return c.XBytes() / int64(c.N), c.YBytes() / int64(c.N) }
+
+// convTile is how a variant cuts the output of a GEMM: workgroups of rows x cols outputs.
+type convTile struct {
+	lanes, m, n uint32 // specialization constants: LANES, TILE_M, TILE_N of simple; THREADS_N, THREADS_M, TILE_M of tiled
+	rows, cols  int
+}
+
+// cutConv chooses the tile of a GEMM with gemmM rows and gemmN columns.
+func cutConv(dev *vk.Device, variant string, gemmM, gemmN int) convTile {
+	if variant == convTiled {
+		return cutTiled(dev, gemmM, gemmN)
+	}
+	// 16 x 2 keeps 32 sums in registers or near; measured with BenchmarkConv on lavapipe 22.3 to 26.2 (docs/measurements).
+	lanes := uint32(4)
+	if dev.Limits().SubgroupMin >= 8 {
+		lanes = 8
+	}
+	t := convTile{lanes: lanes, m: 16, n: 2}
+	if gemmM <= 8 {
+		t.m = 8
+	}
+	if gemmN <= int(lanes) {
+		t.n = 1
+	}
+	t.rows, t.cols = int(t.m), int(t.lanes*t.n)
+	return t
+}
+
+// cutTiled chooses the tile of the tiled variants: 8 rows x 4 columns per invocation, as wide as gemmN, in at most 14 KiB
+// of shared memory.
+func cutTiled(dev *vk.Device, gemmM, gemmN int) convTile {
+	threads, across := 128, 16
+	switch {
+	case gemmN <= 16:
+		across = 4
+	case gemmN <= 32:
+		across = 8
+	case dev.Limits().Invocations >= 256 && ceilDiv(gemmM, 128)*ceilDiv(gemmN, 64) >= 2*convGroups:
+		threads = 256
+	}
+	t := convTile{lanes: uint32(across), m: uint32(threads / across), n: 8}
+	if across == 4 || gemmM <= 32 {
+		t.n = 4
+	}
+	t.rows, t.cols = int(t.m*t.n), 4*across
+	return t
+}
+
+// convGroups is how many workgroups a device is given at least, where the shape has them: a few for every core.
+const convGroups = 64
+
+// tilesPerPart returns how many row tiles one workgroup walks when rows are cut into tiles and there are `others`
+// workgroups per tile. least is the number of rows below which partial sums would not be small beside the output.
+func tilesPerPart(dev *vk.Device, rows, tile, others, least int) int {
+	tiles := ceilDiv(rows, tile)
+	per := max(ceilDiv(min(least, rows), tile), tiles*others/convGroups, 1)
+	return max(per, ceilDiv(tiles, int(dev.Limits().MaxGroups)))
+}
+
+// ConvFwdConfig describes a forward convolution.
+type ConvFwdConfig struct {
+	Conv    Conv
+	In      Pending // on x
+	Stats   bool    // write partial statistics of y
+	Bias    bool
+	ActOut  Act // applied to acc + bias
+	Add     bool
+	Variant string // "simple", "tiled"; empty: the device's own
+}
+
+// ConvFwdArgs are the buffers of a forward convolution.
+type ConvFwdArgs struct {
+	X     Tensor   // [N H W C]
+	WT    vk.Range // [R S C K]
+	Bias  vk.Range // [K]
+	Add   vk.Range // [N P Q K]
+	Y     vk.Range // [N P Q K]
+	Stats vk.Range // [parts][2][K] mean and M2, then [parts] counts
+}
+
+// ConvFwd computes
+//
+//	y[n,p,q,k] = act(sum over r,s,c of v[n, p*stride+r-padTop, q*stride+s-padLeft, c] * wt[r,s,c,k] + bias[k]) + add[n,p,q,k]
+//
+// where v is the value of x (Pending) and 0 in the padding. y is overwritten; sums are float32. With Stats it also
+// writes, for each part of the rows of y, every channel's mean, its sum of squared deviations from it, and the count.
+// It is immutable and safe for concurrent use; a Recorder is not.
+// Method: implicit GEMM, gemmM = N*P*Q, gemmN = K, gemmK = R*S*C (Chetlur et al. 2014, arXiv:1410.0759).
+type ConvFwd struct {
+	cfg     ConvFwdConfig
+	variant string
+	tile    convTile
+	chunk   int // images per call
+	tiles   int // row tiles per part
+	parts   int
+}
+
+const convFwdOp = "conv fwd"
+
+// NewConvFwd chooses a variant and its tiles. It returns a *ShapeError if cfg is no convolution that the kernel knows
+// (C a multiple of 8 or 3, K a multiple of 8), and a *vk.UnsupportedError if the device lacks what the forced variant
+// needs or one image exceeds Limits.MaxRange.
+func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
+	c := cfg.Conv
+	if err := c.check(convFwdOp); err != nil {
+		return nil, err
+	}
+	variant, err := convVariant(dev, convFwdOp, cfg.Variant)
+	if err != nil {
+		return nil, err
+	}
+	x, y := c.imageBytes()
+	chunk, err := imagesPerCall(dev, convFwdOp+" "+c.String(), c.N, x, y)
+	if err != nil {
+		return nil, err
+	}
+	o := &ConvFwd{cfg: cfg, variant: variant, chunk: chunk}
+	o.tile = cutConv(dev, variant, chunk*c.P*c.Q, c.K)
+	least := 1
+	if cfg.Stats {
+		least = 48
+	}
+	o.tiles = tilesPerPart(dev, chunk*c.P*c.Q, o.tile.rows, ceilDiv(c.K, o.tile.cols), least)
+	for n := 0; n < c.N; n += chunk {
+		o.parts += o.chunkParts(min(chunk, c.N-n))
+	}
+	return o, nil
+}
+
+// chunkParts returns the parts of a call of n images.
+func (o *ConvFwd) chunkParts(n int) int {
+	return ceilDiv(n*o.cfg.Conv.P*o.cfg.Conv.Q, o.tile.rows*o.tiles)
+}
+
+// Parts is the number of parts of Stats.
+func (o *ConvFwd) Parts() int { return o.parts }
+
+// Variant is the chosen variant.
+func (o *ConvFwd) Variant() string { return o.variant }
+
+// StatsBytes is the size of Stats; 0 without them.
+func (o *ConvFwd) StatsBytes() int64 {
+	return when(o.cfg.Stats, 4*(int64(o.parts)*2*int64(o.cfg.Conv.K)+roundUp(int64(o.parts), 4)))
+}
+
+// Record appends the convolution to rec. It fails rec with a *ShapeError if a range is too small.
+func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
+	c := o.cfg.Conv
+	args := append(pendingArguments(o.cfg.In, &a.X, c.N, c.C),
+		argument{"x", &a.X.Raw, c.XBytes()},
+		argument{"wt", &a.WT, c.WBytes()},
+		argument{"bias", &a.Bias, when(o.cfg.Bias, 4*int64(c.K))},
+		argument{"add", &a.Add, when(o.cfg.Add, c.YBytes())},
+		argument{"y", &a.Y, c.YBytes()},
+		argument{"stats", &a.Stats, o.StatsBytes()})
+	if !checkArguments(rec, convFwdOp, args...) {
+		return
+	}
+	xb, yb := c.imageBytes()
+	part := 0
+	for n := 0; n < c.N; n += o.chunk {
+		images := min(o.chunk, c.N-n)
+		parts := o.chunkParts(images)
+		// The variants have the same push block and bindings: conv_fwd.glsl.
+		params := shaders.ConvFwdSimpleParams{
+			M: uint32(images * c.P * c.Q), N0: uint32(n),
+			H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), K: uint32(c.K), R: uint32(c.R), S: uint32(c.S),
+			Stride: uint32(c.Stride), PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), P: uint32(c.P), Q: uint32(c.Q),
+			Tiles: uint32(o.tiles), Part0: uint32(part), Parts: uint32(o.parts),
+		}
+		bind := shaders.ConvFwdSimpleBindings{
+			X: imageSlice(a.X.Raw, xb, n, images), InBN: a.X.BN, InGate: a.X.Gate, Wt: a.WT, Bias: a.Bias,
+			Add: imageSlice(a.Add, yb, n, images), Y: imageSlice(a.Y, yb, n, images), Stats: a.Stats,
+		}
+		call := vk.Call{
+			Shader: &shaders.ConvFwdSimple, Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Groups: [3]uint32{uint32(ceilDiv(c.K, o.tile.cols)), uint32(parts), 1},
+			Label:  convFwdOp + " " + c.String(), FLOPs: c.flops(images),
+		}
+		if o.variant == convTiled {
+			call.Shader = &shaders.ConvFwdTiled
+			if c.C%8 != 0 {
+				call.Shader = &shaders.ConvFwdTiledStem
+			}
+		}
+		rec.Dispatch(call)
+		part += parts
+	}
+}
+
+// spec returns the specialization constants of the chosen variant.
+func (o *ConvFwd) spec() []uint32 {
+	if o.variant == convTiled {
+		return shaders.ConvFwdTiledSpec{
+			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n,
+			Stats: o.cfg.Stats, Bias: o.cfg.Bias, Add: o.cfg.Add, ActOut: uint32(o.cfg.ActOut),
+			InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate,
+		}.Words()
+	}
+	return shaders.ConvFwdSimpleSpec{
+		Lanes: o.tile.lanes, TileM: o.tile.m, TileN: o.tile.n, Flat: o.cfg.Conv.C%8 != 0,
+		Stats: o.cfg.Stats, Bias: o.cfg.Bias, Add: o.cfg.Add, ActOut: uint32(o.cfg.ActOut),
+		InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate,
+	}.Words()
+}

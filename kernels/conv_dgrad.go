@@ -1,0 +1,183 @@
+package kernels
+
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// ConvDgradConfig describes the gradient of a convolution with respect to its input.
+type ConvDgradConfig struct {
+	Conv    Conv
+	DY      GradIn
+	Sink    Sink
+	Variant string // "simple", "tiled"; empty: the device's own
+}
+
+// ConvDgradArgs are the buffers of ConvDgrad.
+type ConvDgradArgs struct {
+	DY   Grad
+	W    vk.Range // [K R S C]
+	Sink SinkArgs
+}
+
+// ConvDgrad computes
+//
+//	du[n,h,w,c] = sum over k, r, s with p*stride+r-padTop = h, q*stride+s-padLeft = w of dy[n,p,q,k] * w[k,r,s,c]
+//
+// with dy built on load (GradIn) and hands du to the sink, which overwrites DX and the partial sums. Sums are float32.
+// Input pixels are treated by class (h mod stride, w mod stride), so that only taps that meet an output are multiplied.
+// It is immutable and safe for concurrent use; a Recorder is not.
+// Method: implicit GEMM per class, gemmM = the class's pixels, gemmN = C, gemmK = K*taps.
+type ConvDgrad struct {
+	cfg     ConvDgradConfig
+	variant string
+	tile    convTile
+	chunk   int // images per call
+	tiles   int // row tiles per part
+	parts   int // of all calls; with SE of one image
+}
+
+const convDgradOp = "conv dgrad"
+
+// NewConvDgrad chooses a variant and its tiles. It returns a *ShapeError if cfg is no convolution that the kernel knows
+// (C and K multiples of 8), and a *vk.UnsupportedError if the device lacks what the forced variant needs or one image
+// exceeds Limits.MaxRange.
+func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
+	c := cfg.Conv
+	if err := c.check(convDgradOp); err != nil {
+		return nil, err
+	}
+	if c.C%8 != 0 {
+		return nil, &ShapeError{Op: convDgradOp, Got: fmt.Sprintf("C=%d", c.C), Want: "a multiple of 8"}
+	}
+	if err := cfg.DY.check(convDgradOp); err != nil {
+		return nil, err
+	}
+	if err := cfg.Sink.check(convDgradOp); err != nil {
+		return nil, err
+	}
+	variant, err := convVariant(dev, convDgradOp, cfg.Variant)
+	if err != nil {
+		return nil, err
+	}
+	x, y := c.imageBytes()
+	chunk, err := imagesPerCall(dev, convDgradOp+" "+c.String(), c.N, x, y)
+	if err != nil {
+		return nil, err
+	}
+	o := &ConvDgrad{cfg: cfg, variant: variant, chunk: chunk}
+	rows := o.segmentRows(chunk)
+	o.tile = cutConv(dev, variant, rows, c.C)
+	segments, least := 1, 1
+	if cfg.Sink.SE {
+		segments = chunk
+	}
+	if cfg.Sink.takesSums() {
+		least = 48
+	}
+	others := ceilDiv(c.C, o.tile.cols) * c.Stride * c.Stride * segments
+	o.tiles = tilesPerPart(dev, rows, o.tile.rows, others, least)
+	if cfg.Sink.SE {
+		// Segments and parts share a dimension of the grid.
+		o.chunk = min(chunk, int(dev.Limits().MaxGroups)/o.segmentParts(1))
+		if o.chunk < chunk {
+			o.chunk -= o.chunk % 64 // 4 bytes per image at worst, offsets are multiples of at most 256
+		}
+		o.parts = o.segmentParts(1) * c.Stride * c.Stride
+		return o, nil
+	}
+	for n := 0; n < c.N; n += chunk {
+		o.parts += o.segmentParts(min(chunk, c.N-n)) * c.Stride * c.Stride
+	}
+	return o, nil
+}
+
+// segmentRows returns the pixels of the largest class in a segment of a call of n images.
+func (o *ConvDgrad) segmentRows(n int) int {
+	c := o.cfg.Conv
+	if o.cfg.Sink.SE {
+		n = 1
+	}
+	return n * ceilDiv(c.H, c.Stride) * ceilDiv(c.W, c.Stride)
+}
+
+// segmentParts returns the parts per segment and class in a call of n images.
+func (o *ConvDgrad) segmentParts(n int) int { return ceilDiv(o.segmentRows(n), o.tile.rows*o.tiles) }
+
+// Parts is the number of parts of Sums, with SE per image.
+func (o *ConvDgrad) Parts() int { return o.parts }
+
+// Variant is the chosen variant.
+func (o *ConvDgrad) Variant() string { return o.variant }
+
+// SumsBytes is the size of Sums; 0 if the sink takes none.
+func (o *ConvDgrad) SumsBytes() int64 {
+	n := int64(1)
+	if o.cfg.Sink.SE {
+		n = int64(o.cfg.Conv.N)
+	}
+	return when(o.cfg.Sink.takesSums(), 4*n*int64(o.parts)*int64(o.cfg.Sink.rows())*int64(o.cfg.Conv.C))
+}
+
+// Record appends the gradient to rec. It fails rec with a *ShapeError if a range is too small.
+func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
+	c := o.cfg.Conv
+	args := append(o.cfg.DY.arguments(&a.DY, c.YBytes(), c.N, c.K), argument{"w", &a.W, c.WBytes()})
+	args = append(args, o.cfg.Sink.arguments(&a.Sink, c.XBytes(), c.N, c.C, o.SumsBytes())...)
+	if !checkArguments(rec, convDgradOp, args...) {
+		return
+	}
+	xb, yb := c.imageBytes()
+	part := 0
+	for n := 0; n < c.N; n += o.chunk {
+		images := min(o.chunk, c.N-n)
+		parts, segments := o.segmentParts(images), 1
+		if o.cfg.Sink.SE {
+			segments = images
+		}
+		// The variants have the same push block and bindings: conv_dgrad.glsl.
+		params := shaders.ConvDgradSimpleParams{
+			Images: uint32(images), N0: uint32(n),
+			H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), K: uint32(c.K), R: uint32(c.R), S: uint32(c.S),
+			Stride: uint32(c.Stride), PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), P: uint32(c.P), Q: uint32(c.Q),
+			Tiles: uint32(o.tiles), Parts: uint32(parts), Part0: uint32(part),
+		}
+		bind := shaders.ConvDgradSimpleBindings{
+			G: imageSlice(a.DY.G, yb, n, images), Y: imageSlice(a.DY.Y, yb, n, images), DyBN: a.DY.BN,
+			DyKeep: a.DY.Keep, DyGate: a.DY.Gate, DyE: a.DY.E, W: a.W,
+			Dx: imageSlice(a.Sink.DX, xb, n, images), Add: imageSlice(a.Sink.Add, xb, n, images),
+			X: imageSlice(a.Sink.Y, xb, n, images), SinkBN: a.Sink.BN, SinkKeep: a.Sink.Keep, Sums: a.Sink.Sums,
+		}
+		call := vk.Call{
+			Shader: &shaders.ConvDgradSimple, Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols)), uint32(segments * parts), uint32(c.Stride * c.Stride)},
+			Label:  convDgradOp + " " + c.String(), FLOPs: c.flops(images),
+		}
+		if o.variant == convTiled {
+			call.Shader = &shaders.ConvDgradTiled
+		}
+		rec.Dispatch(call)
+		part += segments * parts * c.Stride * c.Stride
+	}
+}
+
+// spec returns the specialization constants of the chosen variant.
+func (o *ConvDgrad) spec() []uint32 {
+	dy, sink := o.cfg.DY, o.cfg.Sink
+	if o.variant == convTiled {
+		return shaders.ConvDgradTiledSpec{
+			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n,
+			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+			SinkAdd: sink.Add, SinkKeep: sink.Keep, SinkSums: sink.takesSums(), SinkSumsOnly: sink.SumsOnly, SinkSe: sink.SE,
+			SinkAct: uint32(sink.Act),
+		}.Words()
+	}
+	return shaders.ConvDgradSimpleSpec{
+		Lanes: o.tile.lanes, TileM: o.tile.m, TileN: o.tile.n,
+		DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+		SinkAdd: sink.Add, SinkKeep: sink.Keep, SinkSums: sink.takesSums(), SinkSumsOnly: sink.SumsOnly, SinkSe: sink.SE,
+		SinkAct: uint32(sink.Act),
+	}.Words()
+}

@@ -1,0 +1,69 @@
+package kernels
+
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// PackConfig describes the weights that a forward pass reads.
+type PackConfig struct {
+	K, RSC    int     // output channels; R*S*C, or R*S of depthwise weights
+	Depthwise bool    // w is [RS][C], C = K: no transposition
+	Fold      bool    // fold a batch norm with running statistics into the weights
+	Eps       float32 // of the batch norm
+}
+
+// PackArgs are the buffers of Pack; those from Gamma on are used with Fold.
+type PackArgs struct {
+	W                      vk.Range // [K][RSC], or [RS][C]
+	WT                     vk.Range // [RSC][K], or [RS][C]
+	Gamma, Beta, Mean, Var vk.Range // [K]
+	Bias                   vk.Range // [K], written
+}
+
+// Pack computes wt[rsc][k] = w[k][rsc] of dense weights and wt = w of depthwise ones. With Fold both are multiplied by
+// f[k] = gamma[k]/sqrt(var[k]+eps), and bias[k] = beta[k] - mean[k]*f[k], so that a convolution with wt and bias is the
+// convolution with w followed by the batch norm. Overwrites wt and bias.
+// It is immutable and safe for concurrent use; a Recorder is not.
+type Pack struct{ cfg PackConfig }
+
+const packOp = "pack"
+
+// NewPack returns a *ShapeError if a dimension is below 1, and a *vk.UnsupportedError if the weights exceed
+// Limits.MaxRange.
+func NewPack(dev *vk.Device, cfg PackConfig) (*Pack, error) {
+	if cfg.K < 1 || cfg.RSC < 1 {
+		return nil, &ShapeError{Op: packOp, Got: fmt.Sprintf("K=%d, RSC=%d", cfg.K, cfg.RSC), Want: "at least 1"}
+	}
+	o := &Pack{cfg}
+	if most := dev.Limits().MaxRange; o.bytes() > most {
+		return nil, &vk.UnsupportedError{What: packOp, Needs: fmt.Sprintf("bindings of %d bytes, more than the limit of %d bytes", o.bytes(), most)}
+	}
+	return o, nil
+}
+
+func (o *Pack) bytes() int64 { return 4 * int64(o.cfg.K) * int64(o.cfg.RSC) }
+
+// Record appends the packing to rec. It fails rec with a *ShapeError if a range is too small.
+func (o *Pack) Record(rec *vk.Recorder, a PackArgs) {
+	row := when(o.cfg.Fold, 4*int64(o.cfg.K))
+	if !checkArguments(rec, packOp,
+		argument{"w", &a.W, o.bytes()}, argument{"wt", &a.WT, o.bytes()},
+		argument{"gamma", &a.Gamma, row}, argument{"beta", &a.Beta, row},
+		argument{"mean", &a.Mean, row}, argument{"var", &a.Var, row}, argument{"bias", &a.Bias, row}) {
+		return
+	}
+	spec := shaders.DefaultPackSpec()
+	spec.Depthwise, spec.Fold = o.cfg.Depthwise, o.cfg.Fold
+	params := shaders.PackParams{K: uint32(o.cfg.K), Rsc: uint32(o.cfg.RSC), Eps: o.cfg.Eps}
+	rec.Dispatch(vk.Call{
+		Shader: &shaders.Pack, Spec: spec.Words(), Push: params.Bytes(),
+		Bind: shaders.PackBindings{
+			W: a.W, Wt: a.WT, Gamma: a.Gamma, Beta: a.Beta, Mean: a.Mean, Var: a.Var, Bias: a.Bias,
+		}.Ranges(),
+		Groups: flatGroups(o.cfg.K*o.cfg.RSC, int(spec.Local)),
+		Label:  fmt.Sprintf("pack %dx%d", o.cfg.K, o.cfg.RSC),
+	})
+}
