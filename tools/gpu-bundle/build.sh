@@ -1,0 +1,36 @@
+#!/bin/sh
+# Builds build/gpu-bundle: one folder that tests and times the program on a machine with a GPU, without Go and without
+# the sources. `make gpu-bundle` calls it. Test binaries are compressed; the folder stays below 40 MB.
+set -eu
+cd "$(dirname "$0")/../.."
+out=build/gpu-bundle
+module=$(go list -m)
+rm -rf "$out"
+mkdir -p "$out/bin" "$out/lib"
+
+go build -trimpath -ldflags '-s -w' -o "$out/bin/vkeffnet" ./cmd/vkeffnet
+CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$out/bin/report" ./tools/gpu-bundle
+cp tools/gpu-bundle/run.sh tools/gpu-bundle/torch_peer.py LICENSE NOTICE "$out/"
+git log -1 --format='%H %cI' >"$out/version" 2>/dev/null || echo unknown >"$out/version"
+
+# Every package whose tests reach the device, at its own place below pkg/, so that paths to test data stay right.
+# Left out: shaders and tests themselves, which check the sources.
+packages=$(go list -test -f '{{if .ForTest}}{{.ForTest}} {{.Deps}}{{end}}' ./... |
+	awk -v vk="$module/vk" '{ for (i = 2; i <= NF; i++) { d = $i; gsub(/[\[\]]/, "", d); if (d == vk) print $1 } if ($1 == vk) print $1 }' |
+	sort -u | grep -vx -e "$module/shaders" -e "$module/tests")
+for p in $packages; do
+	dir=${p#"$module"/}
+	mkdir -p "$out/pkg/$dir"
+	go test -c -trimpath -ldflags '-s -w' -o "$out/pkg/$dir/package.test" "./$dir"
+	gzip -9n "$out/pkg/$dir/package.test"
+	[ ! -d "$dir/testdata" ] || cp -r "$dir/testdata" "$out/pkg/$dir/"
+done
+if [ -d tests/golden ]; then
+	mkdir -p "$out/pkg/tests"
+	cp -r tests/golden "$out/pkg/tests/"
+	find "$out/pkg/tests/golden" -name '*.go' -delete
+fi
+
+size=$(du -sm "$out" | cut -f 1)
+echo "$out: $size MB; copy it to the machine and run ./run.sh there"
+[ "$size" -lt 40 ] || { echo "gpu-bundle: error: $size MB, want below 40" >&2; exit 1; }
