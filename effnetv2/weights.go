@@ -82,7 +82,7 @@ func ReadFile(path string) (*StateDict, error) {
 		if file, err = os.ReadFile(path); err != nil {
 			return nil, fmt.Errorf("effnetv2: weights: %w", err)
 		}
-		sd, err = decodeSafetensors(file)
+		sd, err = DecodeSafetensors(file)
 	}
 	if err != nil {
 		return nil, &FormatError{Path: path, Err: err}
@@ -118,9 +118,9 @@ func (sd *StateDict) unwrap() {
 	}
 }
 
-// decodeSafetensors parses a whole file. The library checks the header: its length, that tensors lie end to end without
+// DecodeSafetensors parses the content of a whole file. The library checks the header: its length, that tensors lie end to end without
 // gap or overlap and fill the file exactly, and that every shape agrees with its bytes.
-func decodeSafetensors(file []byte) (*StateDict, error) {
+func DecodeSafetensors(file []byte) (*StateDict, error) {
 	st, err := safetensors.Deserialize(file)
 	if err != nil {
 		return nil, fmt.Errorf("not a safetensors file or a damaged one (%d bytes): %w", len(file), err)
