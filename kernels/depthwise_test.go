@@ -1,0 +1,197 @@
+package kernels_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-8d806880/vkeffnet/kernels"
+	"github.com/seed-8d806880/vkeffnet/tests/ref"
+	"github.com/seed-8d806880/vkeffnet/tests/shadertest"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// depthwiseShapes has every filter, stride and padding, images of one pixel, one row and one column, odd sizes at
+// stride 2, widths around the strips of 4 columns, and channels that do not fill a vector of lanes.
+var depthwiseShapes = []kernels.Conv{
+	kernels.NewConv(1, 1, 1, 8, 8, 3, 1, kernels.PadTorch),
+	kernels.NewConv(2, 1, 1, 8, 8, 5, 2, kernels.PadTorch),
+	kernels.NewConv(1, 2, 2, 40, 40, 3, 1, kernels.PadTorch),
+	kernels.NewConv(3, 4, 1, 8, 8, 3, 2, kernels.PadTorch),
+	kernels.NewConv(1, 1, 7, 16, 16, 5, 1, kernels.PadTorch),
+	kernels.NewConv(2, 7, 5, 24, 24, 3, 1, kernels.PadTorch),
+	kernels.NewConv(2, 7, 5, 24, 24, 3, 2, kernels.PadTorch),
+	kernels.NewConv(1, 8, 6, 8, 8, 3, 2, kernels.PadTorch),
+	kernels.NewConv(1, 8, 6, 8, 8, 3, 2, kernels.PadSame),
+	kernels.NewConv(2, 5, 9, 8, 8, 5, 1, kernels.PadTorch),
+	kernels.NewConv(1, 11, 13, 8, 8, 5, 2, kernels.PadTorch),
+	kernels.NewConv(3, 6, 10, 8, 8, 5, 2, kernels.PadSame),
+	kernels.NewConv(1, 19, 17, 72, 72, 3, 1, kernels.PadTorch),
+}
+
+func depthwiseName(c kernels.Conv, what string) string {
+	return fmt.Sprintf("%s pad%d,%d %s", c, c.PadTop, c.PadLeft, what)
+}
+
+func TestDepthwiseFwd(t *testing.T) {
+	configs := []kernels.DepthwiseFwdConfig{
+		{In: kernels.Pending{BN: true, Act: kernels.SiLU}, Stats: true},
+		{Stats: true},
+		{In: kernels.Pending{BN: true, Gate: true}, Bias: true, ActOut: kernels.SiLU},
+		{Bias: true},
+	}
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		for _, conv := range depthwiseShapes {
+			for _, cfg := range configs {
+				cfg.Conv = conv
+				t.Run(depthwiseName(conv, fmt.Sprint(flags(cfg.In), " stats=", cfg.Stats, " bias=", cfg.Bias)), func(t *testing.T) {
+					testDepthwiseFwd(t, dev, cfg)
+				})
+			}
+		}
+	})
+}
+
+func testDepthwiseFwd(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseFwdConfig) {
+	c := cfg.Conv
+	op, err := kernels.NewDepthwiseFwd(dev, cfg)
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	x, wantX := f.tensor(cfg.In, c.N, c.H*c.W, c.C)
+	w, wantW := f.random(true, c.R*c.S*c.C, -1, 1)
+	bias, wantBias := f.random(cfg.Bias, c.C, -1, 1)
+	y, stats := f.Output(c.N*c.P*c.Q*c.C), f.OutputBytes(op.StatsBytes())
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseFwdArgs{X: x, W: w, Bias: bias, Y: y.Range(), Stats: stats.Range()})
+	})
+	want := ref.DepthwiseFwd(c, ref.Value(cfg.In, wantX, c.N, c.H*c.W, c.C), wantW)
+	want = ref.Epilogue(want, wantBias, nil, cfg.ActOut, c.C)
+	shadertest.Compare(t, "y", y.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{c.N, c.P, c.Q, c.C}})
+	if cfg.Stats {
+		got := shadertest.Float64s(stats.Float32s())
+		merged := ref.MergeStats(got, op.Parts(), c.C)
+		shadertest.Compare(t, "stats", float32s(merged), ref.Stats(want, c.C), shadertest.Tol{NMSE: 1e-11, Shape: []int{2, c.C}})
+		var rows float64
+		for _, n := range got[op.Parts()*2*c.C:][:op.Parts()] {
+			rows += n
+		}
+		assert.EqualValues(t, c.N*c.P*c.Q, rows, "rows counted in the statistics")
+	}
+}
+
+// TestDepthwiseFwdStatsDoNotCancel takes statistics of outputs around 1000.
+func TestDepthwiseFwdStatsDoNotCancel(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		conv := kernels.NewConv(2, 9, 9, 8, 8, 3, 1, kernels.PadTorch)
+		op, err := kernels.NewDepthwiseFwd(dev, kernels.DepthwiseFwdConfig{Conv: conv, Stats: true})
+		require.NoError(t, err)
+		f := newFixture(t, dev)
+		x, wantX := f.random(true, 2*81*8, 999, 1001)
+		centre := make([]float32, 9*8) // the filter that copies its input
+		for c := range 8 {
+			centre[4*8+c] = 1
+		}
+		w := f.Input(centre)
+		y, stats := f.Output(2*81*8), f.OutputBytes(op.StatsBytes())
+		f.Run(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.DepthwiseFwdArgs{X: kernels.Tensor{Raw: x}, W: w.Range(), Y: y.Range(), Stats: stats.Range()})
+		})
+		merged := ref.MergeStats(shadertest.Float64s(stats.Float32s()), op.Parts(), 8)
+		shadertest.Compare(t, "M2", float32s(merged[8:]), ref.Stats(wantX, 8)[8:], shadertest.Tol{Elem: 5e-6})
+	})
+}
+
+func TestDepthwiseDgrad(t *testing.T) {
+	configs := []kernels.DepthwiseDgradConfig{
+		{DY: kernels.GradIn{BN: true, Gate: true, Act: kernels.SiLU}, Sink: kernels.Sink{Act: kernels.SiLU}},
+		{DY: kernels.GradIn{BN: true, Keep: true}, Sink: kernels.Sink{Add: true, Keep: true, Sums: true}},
+		{Sink: kernels.Sink{Add: true}},
+		{DY: kernels.GradIn{BN: true, Gate: true, NoG: true, Act: kernels.SiLU}, Sink: kernels.Sink{Add: true, Keep: true, SumsOnly: true, Act: kernels.SiLU}},
+		{DY: kernels.GradIn{BN: true, Act: kernels.SiLU}, Sink: kernels.Sink{SE: true, Act: kernels.SiLU}},
+	}
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		for _, conv := range depthwiseShapes {
+			for _, cfg := range configs {
+				cfg.Conv = conv
+				t.Run(depthwiseName(conv, flags(cfg.DY)+" to "+flags(cfg.Sink)), func(t *testing.T) {
+					testDepthwiseDgrad(t, dev, cfg)
+				})
+			}
+		}
+	})
+}
+
+func testDepthwiseDgrad(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseDgradConfig) {
+	c := cfg.Conv
+	op, err := kernels.NewDepthwiseDgrad(dev, cfg)
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	dy, wantDY := f.grad(cfg.DY, c.N, c.P*c.Q, c.C)
+	w, wantW := f.random(true, c.R*c.S*c.C, -1, 1)
+	sink, dx, sums, wantSink := f.sink(cfg.Sink, c.N, c.H*c.W, c.C, op.SumsBytes())
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseDgradArgs{DY: dy, W: w, Sink: sink})
+	})
+	du := ref.DepthwiseDgrad(c, ref.DY(cfg.DY, wantDY, c.N, c.P*c.Q, c.C), wantW)
+	compareSink(t, cfg.Sink, du, wantSink, c.N, c.H*c.W, c.C, op.Parts(), dx, sums)
+}
+
+func TestDepthwiseWgrad(t *testing.T) {
+	configs := []kernels.DepthwiseWgradConfig{
+		{DY: kernels.GradIn{BN: true, Gate: true, Act: kernels.SiLU}, In: kernels.Pending{BN: true, Act: kernels.SiLU}},
+		{DY: kernels.GradIn{BN: true, Gate: true, NoG: true, Keep: true}, In: kernels.Pending{BN: true, Gate: true}},
+		{},
+	}
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		for _, conv := range depthwiseShapes {
+			for _, cfg := range configs {
+				cfg.Conv = conv
+				t.Run(depthwiseName(conv, flags(cfg.DY)+" by "+flags(cfg.In)), func(t *testing.T) {
+					testDepthwiseWgrad(t, dev, cfg)
+				})
+			}
+		}
+	})
+}
+
+func testDepthwiseWgrad(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseWgradConfig) {
+	c := cfg.Conv
+	op, err := kernels.NewDepthwiseWgrad(dev, cfg)
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	dy, wantDY := f.grad(cfg.DY, c.N, c.P*c.Q, c.C)
+	x, wantX := f.tensor(cfg.In, c.N, c.H*c.W, c.C)
+	dw, scratch := f.Output(c.R*c.S*c.C), f.OutputBytes(op.ScratchBytes())
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseWgradArgs{DY: dy, X: x, DW: dw.Range(), Scratch: scratch.Range()})
+	})
+	want := ref.DepthwiseWgrad(c, ref.DY(cfg.DY, wantDY, c.N, c.P*c.Q, c.C), ref.Value(cfg.In, wantX, c.N, c.H*c.W, c.C))
+	shadertest.Compare(t, "dw", dw.Float32s(), want, shadertest.Tol{NMSE: 1e-11, Shape: []int{c.R, c.S, c.C}})
+}
+
+func TestDepthwiseErrors(t *testing.T) {
+	dev := shadertest.Devices(t)[0]
+	good := kernels.NewConv(1, 4, 4, 8, 8, 3, 1, kernels.PadTorch)
+	for name, change := range map[string]func(c *kernels.Conv){
+		"channels":      func(c *kernels.Conv) { c.C, c.K = 12, 12 },
+		"dense":         func(c *kernels.Conv) { c.K = 16 },
+		"filter":        func(c *kernels.Conv) { c.R, c.S = 7, 7 },
+		"stride":        func(c *kernels.Conv) { c.Stride = 3 },
+		"no image":      func(c *kernels.Conv) { c.N = 0 },
+		"large padding": func(c *kernels.Conv) { c.PadTop = 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			conv := good
+			change(&conv)
+			var shape *kernels.ShapeError
+			_, err := kernels.NewDepthwiseFwd(dev, kernels.DepthwiseFwdConfig{Conv: conv})
+			assert.ErrorAs(t, err, &shape)
+			_, err = kernels.NewDepthwiseDgrad(dev, kernels.DepthwiseDgradConfig{Conv: conv})
+			assert.ErrorAs(t, err, &shape)
+			_, err = kernels.NewDepthwiseWgrad(dev, kernels.DepthwiseWgradConfig{Conv: conv})
+			assert.ErrorAs(t, err, &shape)
+		})
+	}
+}
