@@ -1,0 +1,202 @@
+package kernels
+
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+const (
+	flatElements = 64 * 16  // that a workgroup of include/flat.glsl owns
+	normElements = 64 * 256 // that a workgroup of grad_norm.comp owns
+)
+
+// flatChunks cuts a flat range of count floats into calls whose bindings and workgroups are within the device's limits.
+// Every call but the last has a whole number of workgroups' elements, so parts keep their order and offsets are aligned.
+func flatChunks(dev *vk.Device, count, elements int64, f func(first, n int64)) {
+	l := dev.Limits()
+	most := min(l.MaxRange/4, int64(l.MaxGroups)*elements) / elements * elements
+	for first := int64(0); first < count; first += most {
+		f(first, min(most, count-first))
+	}
+}
+
+func checkCount(dev *vk.Device, op string, count, elements int64) error {
+	if count < 1 {
+		return &ShapeError{Op: op, Got: fmt.Sprintf("%d elements", count), Want: "at least 1"}
+	}
+	if dev.Limits().MaxRange < 4*elements {
+		return &vk.UnsupportedError{What: op, Needs: fmt.Sprintf("bindings of %d bytes, more than the limit of %d bytes", 4*elements, dev.Limits().MaxRange)}
+	}
+	return nil
+}
+
+func floats(r vk.Range, first, n int64) vk.Range { return r.Slice(4*first, 4*n) }
+
+// GradNormConfig is the shape of a GradNorm.
+type GradNormConfig struct{ Count int64 }
+
+// GradNormArgs are the buffers of a GradNorm: G [Count], Scratch of ScratchBytes, Out [4], Step the step buffer.
+type GradNormArgs struct{ G, Scratch, Out, Step vk.Range }
+
+// GradNorm overwrites out = {norm, clip factor, flag, 0}: norm = sqrt(sum g^2)/lossScale, the factor by which clipping to
+// the step buffer's ClipNorm multiplies gradients, min(1, ClipNorm/norm) (1 if ClipNorm is 0), and 1 if the sum is not
+// finite, else 0. Two stages in float32 in a fixed order, the first one with Kahan's compensation.
+type GradNorm struct {
+	dev *vk.Device
+	cfg GradNormConfig
+}
+
+// NewGradNorm returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings
+// are too small.
+func NewGradNorm(dev *vk.Device, cfg GradNormConfig) (*GradNorm, error) {
+	return &GradNorm{dev, cfg}, checkCount(dev, "gradient norm", cfg.Count, normElements)
+}
+
+func (o *GradNorm) parts() int64 { return (o.cfg.Count + normElements - 1) / normElements }
+
+// ScratchBytes is the size of Scratch.
+func (o *GradNorm) ScratchBytes() int64 { return 4 * o.parts() }
+
+// Record appends the calls.
+func (o *GradNorm) Record(rec *vk.Recorder, a GradNormArgs) {
+	label := fmt.Sprintf("gradient norm %d", o.cfg.Count)
+	if !checkArguments(rec, label, argument{"g", &a.G, 4 * o.cfg.Count}, argument{"scratch", &a.Scratch, o.ScratchBytes()},
+		argument{"out", &a.Out, 16}, argument{"step", &a.Step, StepBytes}) {
+		return
+	}
+	flatChunks(o.dev, o.cfg.Count, normElements, func(first, n int64) {
+		push := shaders.GradNormParams{Count: uint32(n), First: uint32(first / normElements)}
+		rec.Dispatch(vk.Call{Shader: &shaders.GradNorm, Push: push.Bytes(), Label: label, FLOPs: 2 * n,
+			Bind:   shaders.GradNormBindings{G: floats(a.G, first, n), Partial: a.Scratch}.Ranges(),
+			Groups: [3]uint32{uint32((n + normElements - 1) / normElements), 1, 1}})
+	})
+	push := shaders.GradNormTotalParams{Parts: uint32(o.parts())}
+	rec.Dispatch(vk.Call{Shader: &shaders.GradNormTotal, Push: push.Bytes(), Label: label,
+		Bind: shaders.GradNormTotalBindings{Partial: a.Scratch, Step: a.Step, Norm: a.Out}.Ranges(), Groups: [3]uint32{1, 1, 1}})
+}
+
+// RMSPropConfig is the shape of an RMSProp.
+type RMSPropConfig struct {
+	Count int64
+	Decay bool // weight decay applies
+}
+
+// RMSPropArgs are the buffers of an RMSProp: W, G, MS, Mom and EMA [Count], Norm [4] of GradNorm, Step the step buffer.
+type RMSPropArgs struct{ W, G, MS, Mom, EMA, Norm, Step vk.Range }
+
+// RMSProp updates W, MS, Mom and EMA in place, in TensorFlow's form (the epsilon is inside the root):
+//
+//	g    = G*clip/lossScale (+ weightDecay*w if Decay)
+//	ms  += (1-rho)*(g^2 - ms)
+//	mom  = momentum*mom + lr*g/sqrt(ms+eps)
+//	w   -= mom
+//	ema += (1-emaDecay)*(w - ema)
+//
+// The scalars are the step buffer's. Nothing changes if Norm's not-finite flag is set. Sources: tf.raw_ops.ApplyRMSProp;
+// google/automl efficientnetv2/hparams.py. The recipe starts MS at 1 and Mom at 0.
+type RMSProp struct {
+	dev *vk.Device
+	cfg RMSPropConfig
+}
+
+// NewRMSProp returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings are
+// too small.
+func NewRMSProp(dev *vk.Device, cfg RMSPropConfig) (*RMSProp, error) {
+	return &RMSProp{dev, cfg}, checkCount(dev, "rmsprop", cfg.Count, flatElements)
+}
+
+// Record appends the calls.
+func (o *RMSProp) Record(rec *vk.Recorder, a RMSPropArgs) {
+	label, size := fmt.Sprintf("rmsprop %d", o.cfg.Count), 4*o.cfg.Count
+	if !checkArguments(rec, label, argument{"w", &a.W, size}, argument{"g", &a.G, size}, argument{"ms", &a.MS, size},
+		argument{"mom", &a.Mom, size}, argument{"ema", &a.EMA, size}, argument{"norm", &a.Norm, 16}, argument{"step", &a.Step, StepBytes}) {
+		return
+	}
+	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
+		push := shaders.RmspropParams{Count: uint32(n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Rmsprop, Spec: shaders.RmspropSpec{Decay: o.cfg.Decay}.Words(), Push: push.Bytes(), Label: label,
+			Bind: shaders.RmspropBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Ms: floats(a.MS, first, n),
+				Mom: floats(a.Mom, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
+			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}, FLOPs: 15 * n})
+	})
+}
+
+// SGDConfig is the shape of an SGD.
+type SGDConfig struct {
+	Count           int64
+	Decay, Nesterov bool
+}
+
+// SGDArgs are the buffers of an SGD: W, G, Mom and EMA [Count], Norm [4] of GradNorm, Step the step buffer.
+type SGDArgs struct{ W, G, Mom, EMA, Norm, Step vk.Range }
+
+// SGD updates W, Mom and EMA in place, in PyTorch's form:
+//
+//	g    = G*clip/lossScale (+ weightDecay*w if Decay)
+//	mom  = momentum*mom + g
+//	w   -= lr*(g + momentum*mom) with Nesterov, else lr*mom
+//	ema += (1-emaDecay)*(w - ema)
+//
+// Nothing changes if Norm's not-finite flag is set. Source: torch.optim.SGD; Mom starts at 0.
+type SGD struct {
+	dev *vk.Device
+	cfg SGDConfig
+}
+
+// NewSGD returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings are too
+// small.
+func NewSGD(dev *vk.Device, cfg SGDConfig) (*SGD, error) {
+	return &SGD{dev, cfg}, checkCount(dev, "sgd", cfg.Count, flatElements)
+}
+
+// Record appends the calls.
+func (o *SGD) Record(rec *vk.Recorder, a SGDArgs) {
+	label, size := fmt.Sprintf("sgd %d", o.cfg.Count), 4*o.cfg.Count
+	if !checkArguments(rec, label, argument{"w", &a.W, size}, argument{"g", &a.G, size}, argument{"mom", &a.Mom, size},
+		argument{"ema", &a.EMA, size}, argument{"norm", &a.Norm, 16}, argument{"step", &a.Step, StepBytes}) {
+		return
+	}
+	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
+		push := shaders.SgdParams{Count: uint32(n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Sgd, Spec: shaders.SgdSpec{Decay: o.cfg.Decay, Nesterov: o.cfg.Nesterov}.Words(),
+			Push: push.Bytes(), Label: label, FLOPs: 10 * n,
+			Bind: shaders.SgdBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Mom: floats(a.Mom, first, n),
+				Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
+			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}})
+	})
+}
+
+// EMAConfig is the shape of an EMA.
+type EMAConfig struct{ Count int64 }
+
+// EMAArgs are the buffers of an EMA: X and EMA [Count], Norm [4] of GradNorm, Step the step buffer.
+type EMAArgs struct{ X, EMA, Norm, Step vk.Range }
+
+// EMA updates ema += (1-emaDecay)*(x - ema) in place, unless Norm's not-finite flag is set.
+type EMA struct {
+	dev *vk.Device
+	cfg EMAConfig
+}
+
+// NewEMA returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings are too
+// small.
+func NewEMA(dev *vk.Device, cfg EMAConfig) (*EMA, error) {
+	return &EMA{dev, cfg}, checkCount(dev, "ema", cfg.Count, flatElements)
+}
+
+// Record appends the calls.
+func (o *EMA) Record(rec *vk.Recorder, a EMAArgs) {
+	label, size := fmt.Sprintf("ema %d", o.cfg.Count), 4*o.cfg.Count
+	if !checkArguments(rec, label, argument{"x", &a.X, size}, argument{"ema", &a.EMA, size}, argument{"norm", &a.Norm, 16},
+		argument{"step", &a.Step, StepBytes}) {
+		return
+	}
+	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
+		push := shaders.EmaParams{Count: uint32(n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Ema, Push: push.Bytes(), Label: label, FLOPs: 3 * n,
+			Bind:   shaders.EmaBindings{X: floats(a.X, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
+			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}})
+	})
+}

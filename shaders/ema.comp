@@ -1,0 +1,19 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// Moving average: ema += (1 - emaDecay)*(x - ema), in place; nothing changes if norm's not-finite flag is set.
+// CPU twin: tests/ref/optim.go.
+#include "step.glsl"
+#include "flat.glsl"
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { float x[]; };
+layout(std430, set = 0, binding = 1) buffer EmaBuf { float ema[]; };
+layout(std430, set = 0, binding = 2) readonly buffer NormBuf { vec4 norm[]; };
+layout(std430, set = 0, binding = 3) readonly buffer StepBuf { StepScalars step; };
+
+void element(uint i) {
+    float e = ema[i];
+    ema[i] = e + (1.0 - step.emaDecay) * (x[i] - e);
+}
+
+void main() {
+    if (norm[0].z == 0.0) eachElement();
+}

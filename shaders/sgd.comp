@@ -1,0 +1,35 @@
+#version 450
+#extension GL_GOOGLE_include_directive : require
+// Stochastic gradient descent in PyTorch's form with momentum, weight decay, clipping and the weights' moving average:
+//   g    = g*clip/lossScale (+ weightDecay*w if DECAY)
+//   mom  = momentum*mom + g
+//   w   -= lr*(NESTEROV ? g + momentum*mom : mom)
+//   ema += (1 - emaDecay)*(w - ema)
+// All are updated in place; nothing changes if norm's not-finite flag is set. Source: torch.optim.SGD with dampening 0 and
+// momentum that starts at 0. CPU twin: tests/ref/optim.go.
+#include "step.glsl"
+#include "flat.glsl"
+layout(constant_id = 0) const bool DECAY = false;
+layout(constant_id = 1) const bool NESTEROV = true;
+layout(std430, set = 0, binding = 0) buffer WBuf { float w[]; };
+layout(std430, set = 0, binding = 1) readonly buffer GBuf { float g[]; };
+layout(std430, set = 0, binding = 2) buffer MomBuf { float mom[]; };
+layout(std430, set = 0, binding = 3) buffer EmaBuf { float ema[]; };
+layout(std430, set = 0, binding = 4) readonly buffer NormBuf { vec4 norm[]; };
+layout(std430, set = 0, binding = 5) readonly buffer StepBuf { StepScalars step; };
+
+void element(uint i) {
+    float x = w[i];
+    float d = g[i] * (norm[0].y / step.lossScale);
+    if (DECAY) d += step.weightDecay * x;
+    float v = step.momentum * mom[i] + d;
+    x -= step.lr * (NESTEROV ? d + step.momentum * v : v);
+    float e = ema[i];
+    w[i] = x;
+    mom[i] = v;
+    ema[i] = e + (1.0 - step.emaDecay) * (x - e);
+}
+
+void main() {
+    if (norm[0].z == 0.0) eachElement();
+}
