@@ -1,0 +1,77 @@
+package layers
+
+import (
+	"github.com/seed-8d806880/vkeffnet/kernels"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// Method is an optimizer.
+type Method int
+
+const (
+	// RMSProp is TensorFlow's form: the epsilon is inside the root, the mean square starts at 1.
+	RMSProp Method = iota
+	// SGD is PyTorch's form with Nesterov momentum.
+	SGD
+)
+
+// Slots are the flat buffers that an optimizer step updates beside the weights. MeanSquare is unused with SGD.
+type Slots struct {
+	MeanSquare, Momentum, EMA vk.Range // layout of the parameter set
+	StatsEMA                  vk.Range // layout of the statistics set
+}
+
+// Optimizer appends the gradient norm, the update of all weights with weight decay on those that decay, the moving
+// averages of weights and running statistics, and the step's metrics, which it returns in l.Metrics. If a gradient is not
+// finite the weights, slots and averages keep their values (kernels.GradNorm sets the flag, kernels.Metrics reports it).
+func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
+	g.Section("optimizer")
+	opt := g.opt
+	norm := g.Value("gradient norm", 16, false)
+	nOp, err := kernels.NewGradNorm(g.dev, kernels.GradNormConfig{Count: opt.Params.Bytes() / 4})
+	nOp = must(g, "gradient norm", nOp, err)
+	scratch := g.Value("gradient norm.partial", nOp.ScratchBytes(), false)
+	g.Add(func(rec *vk.Recorder) {
+		nOp.Record(rec, kernels.GradNormArgs{G: opt.Grads, Scratch: scratch.Range(), Out: norm.Range(), Step: opt.Step})
+	}, scratch, norm)
+
+	parts := func(flat vk.Range) [2]vk.Range {
+		if flat.IsZero() {
+			return [2]vk.Range{}
+		}
+		a, b := opt.Params.Parts(flat)
+		return [2]vk.Range{a, b}
+	}
+	w, dw, ms, mom, ema := parts(opt.Weights), parts(opt.Grads), parts(slots.MeanSquare), parts(slots.Momentum), parts(slots.EMA)
+	for i, decay := range []bool{true, false} {
+		count := w[i].Size / 4
+		if count == 0 {
+			continue
+		}
+		if method == SGD {
+			op, err := kernels.NewSGD(g.dev, kernels.SGDConfig{Count: count, Decay: decay, Nesterov: true})
+			op = must(g, "sgd", op, err)
+			g.Add(func(rec *vk.Recorder) {
+				op.Record(rec, kernels.SGDArgs{W: w[i], G: dw[i], Mom: mom[i], EMA: ema[i], Norm: norm.Range(), Step: opt.Step})
+			}, norm)
+			continue
+		}
+		op, err := kernels.NewRMSProp(g.dev, kernels.RMSPropConfig{Count: count, Decay: decay})
+		op = must(g, "rmsprop", op, err)
+		g.Add(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.RMSPropArgs{W: w[i], G: dw[i], MS: ms[i], Mom: mom[i], EMA: ema[i], Norm: norm.Range(), Step: opt.Step})
+		}, norm)
+	}
+	eOp, err := kernels.NewEMA(g.dev, kernels.EMAConfig{Count: opt.Running.Bytes() / 4})
+	eOp = must(g, "ema", eOp, err)
+	g.Add(func(rec *vk.Recorder) {
+		eOp.Record(rec, kernels.EMAArgs{X: opt.Stats, EMA: slots.StatsEMA, Norm: norm.Range(), Step: opt.Step})
+	}, norm)
+
+	l.Metrics = g.Value("metrics", 32, true)
+	mOp, err := kernels.NewMetrics(g.dev, kernels.MetricsConfig{N: opt.Batch})
+	mOp = must(g, "metrics", mOp, err)
+	g.Add(func(rec *vk.Recorder) {
+		mOp.Record(rec, kernels.MetricsArgs{Loss: l.PerItem.Range(), Norm: norm.Range(), Out: l.Metrics.Range()})
+	}, l.PerItem, norm, l.Metrics)
+}
