@@ -1,13 +1,16 @@
 package vk
 
-import "log/slog"
+import (
+	"io"
+	"log/slog"
+)
 
 // Options say which device to open and how. A nil *Options takes the defaults.
 type Options struct {
 	Device   string       // index, part of the name, or UUID; empty: VKEFFNET_DEVICE, then discrete, integrated, CPU
 	Validate bool         // run under VK_LAYER_KHRONOS_validation; its messages become errors
 	Lower    *Limits      // lowers the limits of the device; a zero field leaves its limit alone, none is raised
-	Disable  []string     // features and extensions to hide: "shaderFloat16", "VK_KHR_cooperative_matrix", "subgroup"
+	Disable  []string     // features and extensions to hide: "shaderFloat16", "VK_KHR_cooperative_matrix", "subgroup", "unifiedMemory"
 	CacheDir string       // of the pipeline cache; empty: os.UserCacheDir()/vkeffnet; "off": none
 	Log      *slog.Logger // nil: silent
 	Fault    *Fault       // for tests: lets a Vulkan call fail
@@ -26,35 +29,45 @@ type Limits struct {
 	OffsetAlign   uint32 // of a binding's offset, bytes
 	MaxGroups     uint32 // workgroups per dimension
 	PushBytes     uint32 // of a push-constant block
+	Bindings      uint32 // storage buffers of one shader
 	MaxRange      int64  // bytes of one binding
-	Heap          int64  // bytes that may be allocated in the largest device-local heap
-	MaxAllocation int64  // bytes of one allocation of memory
+	Heap          int64  // bytes of memory that the device's buffers may take together
+	MaxAllocation int64  // bytes of one buffer
 	SubgroupMin   uint32 // smallest and largest subgroup size; 0 if subgroup operations are hidden or missing
 	SubgroupMax   uint32
 }
 
-// CoopMat is one shape of VK_KHR_cooperative_matrix at subgroup scope: D[M N] = A[M K] B[K N] + C[M N].
-type CoopMat struct {
-	M, N, K    uint32
-	A, B, C, D string // component types: "f16", "bf16", "f32", "s8", "u8", "s32", "u32"
+// lower applies the set fields of by; offset alignment is lowered by making it coarser.
+func (l *Limits) lower(by *Limits) {
+	if by == nil {
+		return
+	}
+	for _, f := range []struct{ have, want *uint32 }{
+		{&l.Invocations, &by.Invocations}, {&l.SharedBytes, &by.SharedBytes}, {&l.MaxGroups, &by.MaxGroups},
+		{&l.PushBytes, &by.PushBytes}, {&l.Bindings, &by.Bindings},
+		{&l.SubgroupMin, &by.SubgroupMin}, {&l.SubgroupMax, &by.SubgroupMax},
+	} {
+		if *f.want != 0 {
+			*f.have = min(*f.have, *f.want)
+		}
+	}
+	for _, f := range []struct{ have, want *int64 }{
+		{&l.MaxRange, &by.MaxRange}, {&l.Heap, &by.Heap}, {&l.MaxAllocation, &by.MaxAllocation},
+	} {
+		if *f.want != 0 {
+			*f.have = min(*f.have, *f.want)
+		}
+	}
+	l.OffsetAlign = max(l.OffsetAlign, by.OffsetAlign)
 }
 
-// Info describes a device.
-type Info struct {
-	Index         int
-	Name          string
-	Vendor        string
-	Driver        string // name and version, as VK_KHR_driver_properties gives them
-	DriverVersion string
-	Type          string // "discrete", "integrated", "virtual", "cpu", "other"
-	MemoryBytes   int64  // of the device-local heaps
-	UUID          string
-	API           string // Vulkan version, "1.3.230"
-	SubgroupMin   uint32
-	SubgroupMax   uint32
-	F16           bool // arithmetic and storage of float16
-	BF16          bool
-	CoopMat       []CoopMat
-	Chosen        bool   // Open with the same options would take it
-	Refused       string // why it cannot be used; empty if it can
+func (o *Options) orDefault() *Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	return &c
 }

@@ -1,0 +1,300 @@
+package vk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+
+	"github.com/seed-8d806880/vkeffnet/vk/internal/raw"
+)
+
+// BuildOptions say how a program is built; nil takes the defaults.
+type BuildOptions struct {
+	// Timestamps measures the device time of every call, see Program.Times. Calls then run one after another,
+	// also where no hazard would make them.
+	Timestamps bool
+
+	// Budget is the device time that one submission should not exceed, so that no watchdog ends it and
+	// others get their turn; 0 takes DefaultBudget.
+	Budget time.Duration
+
+	noBarriers bool // tests: plants the hazards that barriers prevent
+}
+
+// DefaultBudget is a tenth of the shortest time after which a desktop system kills a submission (Windows: 2 s,
+// https://learn.microsoft.com/en-us/windows-hardware/drivers/display/timeout-detection-and-recovery).
+const DefaultBudget = 200 * time.Millisecond
+
+// A program's first segments, before anything was measured, end after this many calls, floating-point
+// operations or bytes: about 0.2 s on the slowest device there is, a CPU with 10 GFLOP/s.
+const (
+	segmentCalls = 32
+	segmentFLOPs = 2e9
+	segmentBytes = 1 << 30
+)
+
+// Build turns the recording into a program: it creates the pipelines that do not exist yet, on several
+// threads, allocates descriptor sets and records command buffers. The caller releases the program. The recorder
+// may be built again, with other options. A recording without calls gives a program that does nothing.
+func (r *Recorder) Build(ctx context.Context, o *BuildOptions) (*Program, error) {
+	if r.err != nil {
+		return nil, r.err
+	}
+	if o == nil {
+		o = new(BuildOptions)
+	}
+	p := &Program{d: r.d, name: r.name, ops: append([]op(nil), r.ops...), infos: r.Calls(), budget: o.Budget, stamped: o.Timestamps}
+	if p.budget <= 0 {
+		p.budget = DefaultBudget
+	}
+	r.d.mu.Lock()
+	if r.d.closed {
+		r.d.mu.Unlock()
+		return nil, errClosed
+	}
+	r.d.programs[p] = struct{}{}
+	r.d.mu.Unlock()
+	p.mu.Lock()
+	err := p.build(ctx, o)
+	p.mu.Unlock()
+	if err != nil {
+		p.Release()
+		return nil, fmt.Errorf("vk: build %s: %w", r.name, err)
+	}
+	return p, nil
+}
+
+func (p *Program) build(ctx context.Context, o *BuildOptions) error {
+	d := p.d
+	if o.Timestamps && d.physical.timestampMask == 0 {
+		return &UnsupportedError{"BuildOptions.Timestamps", "timestamps on its queue"}
+	}
+	h := newHazards()
+	var calls []*Call
+	for i := range p.ops {
+		op := &p.ops[i]
+		for _, u := range op.uses {
+			if _, _, ok := u.r.Buf.place(); !ok {
+				return fmt.Errorf("call %d, %s: buffer %s has no memory, want Allocate before Build", i, p.infos[i].Label, u.r.Buf.name)
+			}
+		}
+		if op.barrier = h.conflict(op.uses) && !o.noBarriers; op.barrier {
+			h.barrier()
+		}
+		h.add(op.uses)
+		if op.call != nil {
+			calls = append(calls, op.call)
+		}
+	}
+	pipelines, err := d.pipelines.getAll(ctx, d, calls)
+	if err != nil {
+		return err
+	}
+	next := 0
+	for i := range p.ops {
+		if p.ops[i].call != nil {
+			p.ops[i].pipeline, p.ops[i].set = pipelines[next], next
+			next++
+		}
+	}
+	if err := p.makeSets(); err != nil {
+		return err
+	}
+	if p.stamped && len(p.ops) > 0 {
+		if err := p.makeQueries(); err != nil {
+			return err
+		}
+	}
+	if p.pool, err = d.newCommandPool(); err != nil {
+		return err
+	}
+	return p.cut(span{0, int64(len(p.ops))}, func(calls int, flops, bytes int64) bool {
+		return calls >= segmentCalls || flops >= segmentFLOPs || bytes >= segmentBytes
+	})
+}
+
+// makeSets gives every dispatch its descriptor set.
+func (p *Program) makeSets() error {
+	d := p.d
+	n, bindings := 0, 0
+	for i := range p.ops {
+		if c := p.ops[i].call; c != nil {
+			n++
+			bindings += len(c.Bind)
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	err := d.do("vkCreateDescriptorPool", func() (r vulkan.Result) {
+		p.descriptors, r = raw.CreateDescriptorPool(d.handle, n, max(bindings, 1))
+		return
+	})
+	if p.descriptors != nil {
+		d.add(objDescriptorPool)
+	}
+	if err != nil {
+		return err
+	}
+	p.sets = make([]vulkan.DescriptorSet, 0, n)
+	for i := range p.ops {
+		op := &p.ops[i]
+		if op.call == nil {
+			continue
+		}
+		set, err := p.makeSet(op)
+		if err != nil {
+			return err
+		}
+		p.sets = append(p.sets, set)
+	}
+	return nil
+}
+
+func (p *Program) makeSet(op *op) (set vulkan.DescriptorSet, err error) {
+	d := p.d
+	err = d.do("vkAllocateDescriptorSets", func() (r vulkan.Result) { set, r = raw.AllocateSet(d.handle, p.descriptors, op.pipeline.sets); return })
+	if err != nil || len(op.call.Bind) == 0 {
+		return set, err
+	}
+	n := len(op.call.Bind)
+	buffers, offsets, sizes := make([]vulkan.Buffer, n), make([]uint64, n), make([]uint64, n)
+	for i, b := range op.call.Bind {
+		if b.IsZero() {
+			if b, err = d.unused(); err != nil {
+				return set, err
+			}
+		}
+		block, off, ok := b.Buf.place()
+		if !ok {
+			return set, fmt.Errorf("buffer %s has no memory any more", b.Buf.name)
+		}
+		buffers[i], offsets[i], sizes[i] = block.buffer, uint64(off+b.Off), uint64(b.Size)
+	}
+	raw.UpdateSet(d.handle, set, buffers, offsets, sizes)
+	return set, d.said("vkUpdateDescriptorSets")
+}
+
+// unused is what is bound in place of the zero Range.
+func (d *Device) unused() (Range, error) {
+	d.dummy.Lock()
+	defer d.dummy.Unlock()
+	if d.dummy.buffer == nil {
+		b, err := d.NewBuffer("unused binding", granule, DeviceMemory)
+		if err != nil {
+			return Range{}, err
+		}
+		d.dummy.buffer = b
+	}
+	return d.dummy.buffer.Range(), nil
+}
+
+// makeQueries creates two timestamps per call.
+func (p *Program) makeQueries() error {
+	d := p.d
+	info := vulkan.QueryPoolCreateInfo{SType: vulkan.StructureTypeQueryPoolCreateInfo, QueryType: vulkan.QueryTypeTimestamp, QueryCount: uint32(2 * len(p.ops))}
+	defer info.Free()
+	err := d.do("vkCreateQueryPool", func() vulkan.Result { return vulkan.CreateQueryPool(d.handle, &info, nil, &p.queries) })
+	if p.queries != nil {
+		d.add(objQueryPool)
+	}
+	return err
+}
+
+// cut replaces the segments of ops [at.lo, at.hi) (there are none yet on the first call) by new ones, each of
+// which ends after the first op that makes full true, and records them.
+func (p *Program) cut(at span, full func(calls int, flops, bytes int64) bool) error {
+	var made []segment
+	calls, flops, bytes := 0, int64(0), int64(0)
+	for i := int(at.lo); i < int(at.hi); i++ {
+		if calls == 0 {
+			made = append(made, segment{first: i})
+		}
+		info := &p.infos[i]
+		calls, flops, bytes = calls+1, flops+info.FLOPs, bytes+info.Read+info.Written
+		made[len(made)-1].last = i + 1
+		if full(calls, flops, bytes) {
+			calls, flops, bytes = 0, 0, 0
+		}
+	}
+	if len(made) == 0 {
+		return nil
+	}
+	commands, err := p.d.newCommandBuffers(p.pool, len(made))
+	if err != nil {
+		return err
+	}
+	for i := range made {
+		made[i].commands = commands[i]
+		if err := p.record(&made[i]); err != nil {
+			return err
+		}
+	}
+	lo := slices.IndexFunc(p.segments, func(s segment) bool { return s.first == int(at.lo) })
+	if lo < 0 {
+		p.segments = append(p.segments, made...)
+		return nil
+	}
+	hi := lo + 1
+	for hi < len(p.segments) && p.segments[hi].last <= int(at.hi) {
+		hi++
+	}
+	for _, s := range p.segments[lo:hi] {
+		vulkan.FreeCommandBuffers(p.d.handle, p.pool, 1, []vulkan.CommandBuffer{s.commands})
+	}
+	p.segments = slices.Replace(p.segments, lo, hi, made...)
+	return nil
+}
+
+// record fills the command buffer of a segment. Barriers reach back over command buffers and submissions, so
+// that segments need none of their own, except the first towards what ran before and the last towards the host.
+func (p *Program) record(s *segment) error {
+	d, c := p.d, s.commands
+	if err := d.begin(c, vulkan.CommandBufferUsageSimultaneousUseBit); err != nil {
+		return err
+	}
+	if p.stamped {
+		vulkan.CmdResetQueryPool(c, p.queries, uint32(2*s.first), uint32(2*(s.last-s.first)))
+	}
+	var bound *pipeline
+	for i := s.first; i < s.last; i++ {
+		op := &p.ops[i]
+		if i == 0 || op.barrier || p.stamped {
+			barrierBefore(c)
+		}
+		if p.stamped {
+			vulkan.CmdWriteTimestamp(c, vulkan.PipelineStageTopOfPipeBit, p.queries, uint32(2*i))
+		}
+		switch {
+		case op.call != nil:
+			if bound != op.pipeline {
+				vulkan.CmdBindPipeline(c, vulkan.PipelineBindPointCompute, op.pipeline.handle)
+				bound = op.pipeline
+			}
+			vulkan.CmdBindDescriptorSets(c, vulkan.PipelineBindPointCompute, op.pipeline.layout, 0, 1, p.sets[op.set:op.set+1], 0, nil)
+			if n := len(op.call.Push); n > 0 {
+				vulkan.CmdPushConstants(c, op.pipeline.layout, vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit), 0, uint32(n), unsafe.Pointer(&op.call.Push[0]))
+			}
+			g := op.call.Groups
+			vulkan.CmdDispatch(c, g[0], g[1], g[2])
+		case op.src.IsZero():
+			block, off, _ := op.dst.Buf.place()
+			vulkan.CmdFillBuffer(c, block.buffer, vulkan.DeviceSize(off+op.dst.Off), vulkan.DeviceSize(op.dst.Size), op.word)
+		default:
+			dst, dstOff, _ := op.dst.Buf.place()
+			src, srcOff, _ := op.src.Buf.place()
+			raw.Copy(c, src.buffer, srcOff+op.src.Off, dst.buffer, dstOff+op.dst.Off, op.dst.Size)
+		}
+		if p.stamped {
+			vulkan.CmdWriteTimestamp(c, vulkan.PipelineStageBottomOfPipeBit, p.queries, uint32(2*i+1))
+		}
+	}
+	if s.last == len(p.ops) {
+		barrierToHost(c)
+	}
+	return d.do("vkEndCommandBuffer", func() vulkan.Result { return vulkan.EndCommandBuffer(c) }, "program ", p.name)
+}

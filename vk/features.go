@@ -1,0 +1,99 @@
+package vk
+
+import (
+	"slices"
+
+	vulkan "github.com/vulkan-go/vulkan"
+
+	"github.com/seed-8d806880/vkeffnet/vk/internal/raw"
+)
+
+// featureStructs are the structures whose members vk asks for and enables; a member's name is what
+// Shader.Needs, Options.Disable and Device.Has call it.
+var featureStructs = []struct {
+	sType     uint32
+	extension string
+	since     uint32 // the Vulkan version that includes it, or 0
+	members   []string
+}{
+	{1000083000, "VK_KHR_16bit_storage", api11, []string{"storageBuffer16BitAccess", "uniformAndStorageBuffer16BitAccess"}},
+	{1000177000, "VK_KHR_8bit_storage", api12, []string{"storageBuffer8BitAccess", "uniformAndStorageBuffer8BitAccess"}},
+	{1000082000, "VK_KHR_shader_float16_int8", api12, []string{"shaderFloat16", "shaderInt8"}},
+	{1000175000, "VK_KHR_shader_subgroup_extended_types", api12, []string{"shaderSubgroupExtendedTypes"}},
+	{1000211000, "VK_KHR_vulkan_memory_model", api12, []string{"vulkanMemoryModel", "vulkanMemoryModelDeviceScope"}},
+	{1000225002, "VK_EXT_subgroup_size_control", api13, []string{"subgroupSizeControl", "computeFullSubgroups"}},
+	{1000280000, "VK_KHR_shader_integer_dot_product", api13, []string{"shaderIntegerDotProduct"}},
+	{1000141000, "VK_KHR_shader_bfloat16", 0, []string{"shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"}},
+	{1000506000, "VK_KHR_cooperative_matrix", 0, []string{"cooperativeMatrix"}},
+	{1000593000, "VK_NV_cooperative_matrix2", 0, []string{"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions",
+		"cooperativeMatrixReductions", "cooperativeMatrixConversions", "cooperativeMatrixPerElementOperations",
+		"cooperativeMatrixTensorAddressing", "cooperativeMatrixBlockLoads"}},
+}
+
+// coreFeatures are places in VkPhysicalDeviceFeatures.
+var coreFeatures = map[string]int{"shaderFloat64": 39, "shaderInt64": 40, "shaderInt16": 41}
+
+// subgroupOps are the bits of VkSubgroupFeatureFlags.
+var subgroupOps = []string{"subgroupBasic", "subgroupVote", "subgroupArithmetic", "subgroupBallot", "subgroupShuffle",
+	"subgroupShuffleRelative", "subgroupClustered", "subgroupQuad"}
+
+// features is what a device has and vk enables.
+type features struct {
+	names      map[string]bool
+	extensions []string // to enable
+	types      []uint32 // feature structures and their members to enable
+	flags      []raw.Flags
+	core       raw.CoreFeatures
+}
+
+func (f *features) has(name string) bool { return f.names[name] }
+
+func queryFeatures(h vulkan.PhysicalDevice, api uint32, extensions []string, p raw.Properties, disable []string) features {
+	f := features{names: map[string]bool{}}
+	hidden := func(name string) bool { return slices.Contains(disable, name) }
+	for _, s := range featureStructs {
+		present := slices.Contains(extensions, s.extension)
+		if hidden(s.extension) || !present && (s.since == 0 || api < s.since) {
+			continue
+		}
+		if s.extension == "VK_NV_cooperative_matrix2" && !f.names["VK_KHR_cooperative_matrix"] {
+			continue // builds upon it
+		}
+		f.types = append(f.types, s.sType)
+		f.names[s.extension] = true
+		if present {
+			f.extensions = append(f.extensions, s.extension)
+		}
+	}
+	have, core := raw.GetFeatures(h, f.types)
+	f.flags = make([]raw.Flags, len(f.types))
+	for i, t := range f.types {
+		for _, s := range featureStructs {
+			if s.sType != t {
+				continue
+			}
+			for j, name := range s.members {
+				if have[i][j] != 0 && !hidden(name) {
+					f.flags[i][j] = 1
+					f.names[name] = true
+				}
+			}
+		}
+	}
+	for name, i := range coreFeatures {
+		if core[i] != 0 && !hidden(name) {
+			f.core[i] = 1
+			f.names[name] = true
+		}
+	}
+	if p.SubgroupStages&uint32(vulkan.ShaderStageComputeBit) != 0 && !hidden("subgroup") {
+		for bit, name := range subgroupOps {
+			f.names[name] = p.SubgroupOps>>bit&1 != 0 && !hidden(name)
+		}
+		f.names["subgroup"] = f.names["subgroupBasic"]
+	}
+	if p.SubgroupSizedStages&uint32(vulkan.ShaderStageComputeBit) == 0 || !f.names["subgroup"] {
+		delete(f.names, "subgroupSizeControl")
+	}
+	return f
+}

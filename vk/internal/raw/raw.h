@@ -1,0 +1,61 @@
+// The part of Vulkan that raw.c uses, declared by hand so that no Vulkan header need be installed.
+// Names are those of the specification with Vx for Vk where a type is cut down.
+#ifndef VKEFFNET_RAW_H
+#define VKEFFNET_RAW_H
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+	uint32_t sType;
+	void *pNext;
+	uint32_t flag[8]; // VkBool32 members in order; no feature structure used here has more
+} VxFeatures;
+
+typedef struct {
+	uint32_t haveDriver, haveSizes;       // in: which extension structures may be chained
+	char driverName[256], driverInfo[256];
+	uint8_t uuid[16];
+	uint32_t subgroupSize, subgroupStages, subgroupOps;
+	uint32_t subgroupMin, subgroupMax, subgroupStagesSized;
+	uint64_t maxAllocation;
+} VxProperties;
+
+typedef struct {
+	uint32_t m, n, k, a, b, c, d, saturating, scope;
+} VxCoopMat;
+
+typedef struct {
+	uint32_t flags, count, timestampBits;
+} VxQueueFamily;
+
+const char *vx_open(void **getInstanceProcAddr);
+int32_t vx_instance_version(uint32_t *version);
+int32_t vx_instance_extensions(const char *layer, uint32_t *n, char *names);
+int32_t vx_instance_layers(uint32_t *n, char *names);
+int32_t vx_create_instance(uint32_t api, const char *name, uint32_t nLayers, const char **layers,
+	uint32_t nExtensions, const char **extensions, int synchronization, uintptr_t id, void **instance);
+void vx_load(void *instance);
+int32_t vx_create_messenger(void *instance, uintptr_t id, uint64_t *messenger);
+void vx_destroy_messenger(void *instance, uint64_t messenger);
+
+int32_t vx_device_extensions(void *physical, uint32_t *n, char *names);
+uint32_t vx_queue_families(void *physical, uint32_t n, VxQueueFamily *out);
+void vx_properties(void *physical, VxProperties *p);
+void vx_features(void *physical, uint32_t n, const uint32_t *types, uint32_t *flags, uint32_t *core);
+int32_t vx_coopmat(void *instance, void *physical, uint32_t *n, VxCoopMat *out);
+int32_t vx_create_device(void *physical, uint32_t family, uint32_t nExtensions, const char **extensions,
+	uint32_t n, const uint32_t *types, const uint32_t *flags, const uint32_t *core, void **device);
+
+int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout, uint32_t nSpec,
+	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, void **pipeline);
+int32_t vx_create_set_layout(void *device, uint32_t bindings, void **layout);
+int32_t vx_create_layout(void *device, void *set, uint32_t push, void **layout);
+int32_t vx_create_descriptor_pool(void *device, uint32_t sets, uint32_t buffers, void **pool);
+int32_t vx_allocate_set(void *device, void *pool, void *layout, void **set);
+void vx_update_set(void *device, void *set, uint32_t n, void **buffers, const uint64_t *offsets, const uint64_t *sizes);
+void vx_barrier(void *commands, uint32_t srcStage, uint32_t dstStage, uint32_t srcAccess, uint32_t dstAccess);
+void vx_copy(void *commands, void *src, uint64_t srcOffset, void *dst, uint64_t dstOffset, uint64_t size);
+int32_t vx_submit(void *queue, uint32_t n, void **commands, void *fence);
+int32_t vx_wait(void *device, void *fence, uint64_t timeout);
+int32_t vx_reset_fence(void *device, void *fence);
+#endif

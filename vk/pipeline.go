@@ -1,0 +1,299 @@
+package vk
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+	"unsafe"
+
+	vulkan "github.com/vulkan-go/vulkan"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/seed-8d806880/vkeffnet/vk/internal/raw"
+)
+
+// pipelines are those of a device: each (shader, specialization) is created once and lives until Close.
+type pipelines struct {
+	cache vulkan.PipelineCache
+	disk  diskCache
+
+	mu         sync.Mutex
+	setLayouts map[int]vulkan.DescriptorSetLayout  // by number of bindings
+	layouts    map[[2]uint32]vulkan.PipelineLayout // by number of bindings, bytes of push constants
+	all        map[pipelineKey]*pipeline
+	spent      time.Duration // compiling since the cache was last written
+}
+
+type pipelineKey struct {
+	shader *Shader
+	spec   string // words, little endian
+}
+
+// pipeline is ready when done is closed.
+type pipeline struct {
+	done   chan struct{}
+	err    error
+	handle vulkan.Pipeline
+	layout vulkan.PipelineLayout
+	sets   vulkan.DescriptorSetLayout
+}
+
+func (ps *pipelines) init(d *Device, dir string) error {
+	ps.setLayouts = map[int]vulkan.DescriptorSetLayout{}
+	ps.layouts = map[[2]uint32]vulkan.PipelineLayout{}
+	ps.all = map[pipelineKey]*pipeline{}
+	data := ps.disk.load(d, dir)
+	info := vulkan.PipelineCacheCreateInfo{SType: vulkan.StructureTypePipelineCacheCreateInfo}
+	if len(data) > 0 {
+		info.InitialDataSize, info.PInitialData = uint(len(data)), unsafe.Pointer(&data[0])
+	}
+	defer info.Free()
+	var pin runtime.Pinner
+	if len(data) > 0 {
+		pin.Pin(&data[0])
+	}
+	defer pin.Unpin()
+	err := d.do("vkCreatePipelineCache", func() vulkan.Result { return vulkan.CreatePipelineCache(d.handle, &info, nil, &ps.cache) })
+	if ps.cache != nil {
+		d.add(objCache)
+	}
+	return err
+}
+
+// release destroys all pipelines; no program may be left.
+func (ps *pipelines) release(d *Device) {
+	for _, p := range ps.all {
+		vulkan.DestroyPipeline(d.handle, p.handle, nil)
+		d.remove(objPipeline)
+	}
+	for _, l := range ps.layouts {
+		vulkan.DestroyPipelineLayout(d.handle, l, nil)
+		d.remove(objPipelineLayout)
+	}
+	for _, l := range ps.setLayouts {
+		vulkan.DestroyDescriptorSetLayout(d.handle, l, nil)
+		d.remove(objSetLayout)
+	}
+	ps.all, ps.layouts, ps.setLayouts = nil, nil, nil
+	if ps.cache != nil {
+		vulkan.DestroyPipelineCache(d.handle, ps.cache, nil)
+		d.remove(objCache)
+		ps.cache = nil
+	}
+}
+
+// specWords are the values of a call's specialization constants.
+func specWords(c *Call) []uint32 {
+	if c.Spec != nil {
+		return c.Spec
+	}
+	words := make([]uint32, len(c.Shader.Spec))
+	for i, s := range c.Shader.Spec {
+		words[i] = s.Default
+	}
+	return words
+}
+
+func keyOf(c *Call) pipelineKey {
+	var b []byte
+	for _, w := range specWords(c) {
+		b = binary.LittleEndian.AppendUint32(b, w)
+	}
+	return pipelineKey{c.Shader, string(b)}
+}
+
+// getAll returns the pipelines of calls, creating those that are missing on as many threads as there are CPUs.
+func (ps *pipelines) getAll(ctx context.Context, d *Device, calls []*Call) ([]*pipeline, error) {
+	for {
+		out, err := ps.tryAll(ctx, d, calls)
+		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+			continue // another Build was to create one of them and has been cancelled
+		}
+		return out, err
+	}
+}
+
+func (ps *pipelines) tryAll(ctx context.Context, d *Device, calls []*Call) ([]*pipeline, error) {
+	out := make([]*pipeline, len(calls))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	start, created := time.Now(), false
+	ps.mu.Lock()
+	var missing []*Call
+	for i, c := range calls {
+		key := keyOf(c)
+		p := ps.all[key]
+		if p == nil {
+			p = &pipeline{done: make(chan struct{})}
+			ps.all[key] = p
+			missing = append(missing, c)
+			created = true
+		}
+		out[i] = p
+	}
+	ps.mu.Unlock()
+	for _, c := range missing {
+		g.Go(func() error { return ps.create(ctx, d, c) })
+	}
+	err := g.Wait()
+	for _, p := range out { // another Build may be creating some of them
+		<-p.done
+		if err == nil {
+			err = p.err
+		}
+	}
+	if created {
+		ps.mu.Lock()
+		ps.spent += time.Since(start)
+		ps.mu.Unlock()
+	}
+	return out, err
+}
+
+// create makes the pipeline of c, which all holds unfinished. A failed one is taken out again, so that a
+// later Build tries anew.
+func (ps *pipelines) create(ctx context.Context, d *Device, c *Call) (err error) {
+	key := keyOf(c)
+	ps.mu.Lock()
+	p := ps.all[key]
+	ps.mu.Unlock()
+	defer func() {
+		if err != nil {
+			p.err = fmt.Errorf("vk: shader %s: %w", c.Shader.Name, err)
+			err = p.err
+			ps.mu.Lock()
+			delete(ps.all, key)
+			ps.mu.Unlock()
+		}
+		close(p.done)
+	}()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if p.sets, p.layout, err = ps.layout(d, len(c.Shader.Bindings), c.Shader.Push); err != nil {
+		return err
+	}
+	code := words(c.Shader.SPIRV)
+	info := vulkan.ShaderModuleCreateInfo{SType: vulkan.StructureTypeShaderModuleCreateInfo, CodeSize: uint(4 * len(code)), PCode: code}
+	defer info.Free()
+	var pin runtime.Pinner
+	pin.Pin(&code[0])
+	defer pin.Unpin()
+	var module vulkan.ShaderModule
+	err = d.do("vkCreateShaderModule", func() vulkan.Result { return vulkan.CreateShaderModule(d.handle, &info, nil, &module) })
+	if module != nil {
+		d.add(objShader)
+		defer func() {
+			vulkan.DestroyShaderModule(d.handle, module, nil)
+			d.remove(objShader)
+		}()
+	}
+	if err != nil {
+		return err
+	}
+	ids := make([]uint32, len(c.Shader.Spec))
+	for i, s := range c.Shader.Spec {
+		ids[i] = s.ID
+	}
+	start := time.Now()
+	err = d.do("vkCreateComputePipelines", func() (r vulkan.Result) {
+		p.handle, r = raw.CreatePipeline(d.handle, ps.cache, module, p.layout, ids, specWords(c), 0)
+		return
+	})
+	if p.handle != nil {
+		d.add(objPipeline)
+	}
+	if err != nil && p.handle != nil { // a validation message about a pipeline that was made
+		vulkan.DestroyPipeline(d.handle, p.handle, nil)
+		d.remove(objPipeline)
+		p.handle = nil
+	}
+	d.log.Debug("pipeline created", "shader", c.Shader.Name, "spec", specWords(c), "took", time.Since(start))
+	return err
+}
+
+// layout returns the layouts for n storage buffers and a block of push constants.
+func (ps *pipelines) layout(d *Device, n int, push uint32) (vulkan.DescriptorSetLayout, vulkan.PipelineLayout, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	set := ps.setLayouts[n]
+	if set == nil {
+		err := d.do("vkCreateDescriptorSetLayout", func() (r vulkan.Result) { set, r = raw.CreateSetLayout(d.handle, uint32(n)); return })
+		if set != nil {
+			d.add(objSetLayout)
+			ps.setLayouts[n] = set
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	key := [2]uint32{uint32(n), push}
+	layout := ps.layouts[key]
+	if layout == nil {
+		err := d.do("vkCreatePipelineLayout", func() (r vulkan.Result) { layout, r = raw.CreateLayout(d.handle, set, push); return })
+		if layout != nil {
+			d.add(objPipelineLayout)
+			ps.layouts[key] = layout
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return set, layout, nil
+}
+
+// save writes the pipeline cache to disk if anything was compiled since it was last written.
+func (ps *pipelines) save(d *Device) error {
+	ps.mu.Lock()
+	spent := ps.spent
+	ps.spent = 0
+	ps.mu.Unlock()
+	if spent == 0 || ps.cache == nil || ps.disk.path == "" {
+		return nil
+	}
+	var data []byte
+	for {
+		var n uint
+		err := d.do("vkGetPipelineCacheData", func() vulkan.Result { return vulkan.GetPipelineCacheData(d.handle, ps.cache, &n, nil) })
+		if err != nil || n == 0 {
+			return err
+		}
+		data = make([]byte, n)
+		r, err := d.poll("vkGetPipelineCacheData", func() vulkan.Result {
+			return vulkan.GetPipelineCacheData(d.handle, ps.cache, &n, unsafe.Pointer(&data[0]))
+		})
+		if err != nil {
+			return err
+		}
+		if r != vulkan.Incomplete {
+			data = data[:n]
+			break
+		}
+	}
+	return ps.disk.store(d, data)
+}
+
+// words views SPIR-V as 32-bit words; embedded bytes need not be aligned for that.
+func words(b []byte) []uint32 {
+	out := make([]uint32, len(b)/4)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint32(b[4*i:])
+	}
+	return out
+}
+
+// errSPIRV says that a module cannot be one.
+var errSPIRV = errors.New("the SPIR-V is empty, cut short, or not little-endian SPIR-V")
+
+// checkSPIRV looks at the header only: https://registry.khronos.org/SPIR-V/specs/unified1/SPIRV.html#_physical_layout_of_a_spir_v_module_and_instruction
+func checkSPIRV(b []byte) error {
+	if len(b) < 20 || len(b)%4 != 0 || !slices.Equal(b[:4], []byte{0x03, 0x02, 0x23, 0x07}) {
+		return errSPIRV
+	}
+	return nil
+}
