@@ -198,7 +198,9 @@ func (p *Program) makeQueries() error {
 	d := p.d
 	info := vulkan.QueryPoolCreateInfo{SType: vulkan.StructureTypeQueryPoolCreateInfo, QueryType: vulkan.QueryTypeTimestamp, QueryCount: uint32(2 * len(p.ops))}
 	defer info.Free()
-	err := d.do("vkCreateQueryPool", func() vulkan.Result { return vulkan.CreateQueryPool(d.handle, &info, nil, &p.queries) })
+	var queries vulkan.QueryPool
+	err := d.do("vkCreateQueryPool", func() vulkan.Result { return vulkan.CreateQueryPool(d.handle, &info, nil, &queries) })
+	p.queries = queries
 	if p.queries != nil {
 		d.add(objQueryPool)
 	}

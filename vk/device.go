@@ -95,7 +95,9 @@ func (in *instance) open(p *physical, o *Options) (*Device, error) {
 		d.add(objDevice)
 	}
 	if err == nil {
-		vulkan.GetDeviceQueue(d.handle, p.family, 0, &d.queue.handle)
+		var queue vulkan.Queue // of its own: cgo refuses an address within a structure that holds Go pointers
+		vulkan.GetDeviceQueue(d.handle, p.family, 0, &queue)
+		d.queue.handle = queue
 		err = d.pipelines.init(d, o.CacheDir)
 	}
 	if err != nil {

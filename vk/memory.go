@@ -150,7 +150,9 @@ func (d *Device) newBlock(name string, size int64, kind MemoryKind) (_ *block, e
 	info := vulkan.BufferCreateInfo{SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(size),
 		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit)}
 	defer info.Free()
-	err = d.do("vkCreateBuffer", func() vulkan.Result { return vulkan.CreateBuffer(d.handle, &info, nil, &b.buffer) }, "buffer ", name)
+	var buffer vulkan.Buffer
+	err = d.do("vkCreateBuffer", func() vulkan.Result { return vulkan.CreateBuffer(d.handle, &info, nil, &buffer) }, "buffer ", name)
+	b.buffer = buffer
 	if b.buffer != nil {
 		d.add(objBuffer)
 	}
@@ -172,8 +174,10 @@ func (d *Device) newBlock(name string, size int64, kind MemoryKind) (_ *block, e
 	}
 	allocate := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: need.Size, MemoryTypeIndex: index}
 	defer allocate.Free()
-	err = d.do("vkAllocateMemory", func() vulkan.Result { return vulkan.AllocateMemory(d.handle, &allocate, nil, &b.memory) },
+	var memory vulkan.DeviceMemory
+	err = d.do("vkAllocateMemory", func() vulkan.Result { return vulkan.AllocateMemory(d.handle, &allocate, nil, &memory) },
 		"buffer ", name, ": want ", need.Size, " bytes, ", d.memory.used[b.heap], " are in use")
+	b.memory = memory
 	if b.memory != nil {
 		b.bytes = int64(need.Size)
 		d.memory.used[b.heap] += b.bytes

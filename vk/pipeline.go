@@ -58,7 +58,9 @@ func (ps *pipelines) init(d *Device, dir string) error {
 		pin.Pin(&data[0])
 	}
 	defer pin.Unpin()
-	err := d.do("vkCreatePipelineCache", func() vulkan.Result { return vulkan.CreatePipelineCache(d.handle, &info, nil, &ps.cache) })
+	var cache vulkan.PipelineCache
+	err := d.do("vkCreatePipelineCache", func() vulkan.Result { return vulkan.CreatePipelineCache(d.handle, &info, nil, &cache) })
+	ps.cache = cache
 	if ps.cache != nil {
 		d.add(objCache)
 	}
