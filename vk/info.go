@@ -17,14 +17,13 @@ import (
 
 // CoopMat is one shape of VK_KHR_cooperative_matrix at subgroup scope: D[M N] = A[M K] B[K N] + C[M N].
 type CoopMat struct {
-	M          uint32 `json:"m"`
-	N          uint32 `json:"n"`
-	K          uint32 `json:"k"`
-	A          string `json:"a"` // component types: "f16", "bf16", "f32", "s8", "u8", "s32", "u32"
-	B          string `json:"b"`
-	C          string `json:"c"`
-	D          string `json:"d"`
-	Saturating bool   `json:"saturating,omitempty"`
+	M uint32 `json:"m"`
+	N uint32 `json:"n"`
+	K uint32 `json:"k"`
+	A string `json:"a"` // component types: "f16", "bf16", "f32", "s8", "u8", "s32", "u32"
+	B string `json:"b"`
+	C string `json:"c"`
+	D string `json:"d"`
 }
 
 // Info describes a device; its JSON form is what `vkeffnet devices --json` prints.
@@ -234,8 +233,8 @@ func (in *instance) coopMats(h vulkan.PhysicalDevice) (out []CoopMat, err error)
 	err = in.do("vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR", func() (r vulkan.Result) { list, r = raw.CoopMats(in.handle, h); return })
 	name := func(t uint32) string { return cmp.Or(componentNames[t], fmt.Sprintf("type %d", t)) }
 	for _, c := range list {
-		if c.Scope == 3 { // VK_SCOPE_SUBGROUP_KHR
-			out = append(out, CoopMat{c.M, c.N, c.K, name(c.A), name(c.B), name(c.C), name(c.D), c.Saturating != 0})
+		if c.Scope == 3 && c.Saturating == 0 { // VK_SCOPE_SUBGROUP_KHR
+			out = append(out, CoopMat{c.M, c.N, c.K, name(c.A), name(c.B), name(c.C), name(c.D)})
 		}
 	}
 	return out, err
