@@ -110,3 +110,13 @@ func TestCaseCatches(t *testing.T) {
 		})
 	})
 }
+
+func TestOptions(t *testing.T) {
+	for _, name := range []string{"VKEFFNET_TEST_LOWER", "VKEFFNET_TEST_VALIDATE"} {
+		t.Setenv(name, "")
+	}
+	assert.Equal(t, &vk.Options{CacheDir: "off"}, shadertest.Options())
+	t.Setenv("VKEFFNET_TEST_LOWER", "1")
+	t.Setenv("VKEFFNET_TEST_VALIDATE", "1")
+	assert.Equal(t, &vk.Options{CacheDir: "off", Validate: true, Lower: &shadertest.LowerLimits, Disable: []string{"subgroup"}}, shadertest.Options())
+}
