@@ -36,13 +36,15 @@ void main() {
     uint ly = gl_LocalInvocationID.y;
     uint at = ly * LX + gl_LocalInvocationID.x;
 
+    // Means are taken relative to the first part's, or rounding the large mean of a tensor would disturb the variance.
+    vec4 shift = vec4(0.0), mean = vec4(0.0), m2 = vec4(0.0);
     float count = 0.0;
-    vec4 mean = vec4(0.0), m2 = vec4(0.0);
     if (c < p.C4) {
+        shift = stats[c];
         for (uint part = ly; part < p.parts; part += LY) {
             float n = stats[2 * p.parts * p.C4 + part / 4][part % 4];
             if (n > 0.0) {
-                mergeStats(count, mean, m2, n, stats[2 * part * p.C4 + c], stats[(2 * part + 1) * p.C4 + c]);
+                mergeStats(count, mean, m2, n, stats[2 * part * p.C4 + c] - shift, stats[(2 * part + 1) * p.C4 + c]);
                 count += n;
             }
         }
@@ -60,6 +62,7 @@ void main() {
         }
     }
     if (ly == 0 && c < p.C4) {
+        mean += shift;
         vec4 variance = m2 / p.m;
         vec4 rstd = 1.0 / sqrt(variance + p.eps);
         bn[c] = mean;

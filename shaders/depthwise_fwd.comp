@@ -61,8 +61,8 @@ void main() {
 
     vec4 acc[(REACH + 1) * TQ]; // output rows row .. row+REACH
     [[unroll]] for (uint i = 0; i < (REACH + 1) * TQ; i++) acc[i] = vec4(0.0);
-    float count = 0.0;
-    vec4 mean = vec4(0.0), m2 = vec4(0.0);
+    float count = 0.0; // of the outputs in the statistics, whose mean is relative to shift, the first of them
+    vec4 shift = vec4(0.0), mean = vec4(0.0), m2 = vec4(0.0);
 
     int top = max(row0 * int(STRIDE) - int(p.padTop), 0); // first input row of this run
     int left = int(q0 * STRIDE) - int(p.padLeft);
@@ -92,21 +92,22 @@ void main() {
             }
         }
         if (row >= row0) {
-            float cols = float(min(TQ, p.Q - q0));
+            if (STATS && count == 0.0) shift = actValue(ACT_OUT, acc[0] + b);
             vec4 sum = vec4(0.0);
             [[unroll]] for (uint t = 0; t < TQ; t++) {
                 if (q0 + t < p.Q) {
                     vec4 out4 = actValue(ACT_OUT, acc[t] + b);
                     acc[t] = out4;
                     y[((n * p.P + uint(row)) * p.Q + q0 + t) * p.C4 + c] = out4;
-                    if (STATS) sum += out4;
+                    if (STATS) sum += out4 - shift;
                 }
             }
             if (STATS) {
+                float cols = float(min(TQ, p.Q - q0));
                 vec4 rowMean = sum / cols, rowM2 = vec4(0.0);
                 [[unroll]] for (uint t = 0; t < TQ; t++) {
                     if (q0 + t < p.Q) {
-                        vec4 d = acc[t] - rowMean;
+                        vec4 d = acc[t] - shift - rowMean;
                         rowM2 += d * d;
                     }
                 }
@@ -119,7 +120,7 @@ void main() {
     }
     if (STATS) {
         uint part = image * p.strips * p.runs + tile;
-        stats[2 * part * p.C4 + c] = mean;
+        stats[2 * part * p.C4 + c] = shift + mean;
         stats[(2 * part + 1) * p.C4 + c] = m2;
         if (c == 0) stats[2 * p.parts * p.C4 + part / 4][part % 4] = count;
     }
