@@ -15,92 +15,94 @@ import (
 // applyShapes are [N HW C]: one pixel, primes, channels that fill no vector, and more pixels than one tile.
 var applyShapes = [][3]int{{1, 1, 8}, {3, 7, 24}, {2, 131, 40}, {2, 1031, 16}, {1, 67, 160}}
 
-func eachApply(t *testing.T, name string, f func(t *testing.T, dev *vk.Device, n, hw, c int)) {
+// eachApply runs f as a subtest on every device, for every configuration and shape; name names a configuration.
+func eachApply[C any](t *testing.T, configs []C, name func(C) string, f func(t *testing.T, dev *vk.Device, cfg C, n, hw, c int)) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
-		for _, s := range applyShapes {
-			t.Run(fmt.Sprint(s, " ", name), func(t *testing.T) { f(t, dev, s[0], s[1], s[2]) })
+		for _, cfg := range configs {
+			for _, s := range applyShapes {
+				t.Run(fmt.Sprintf("%v %s", s, name(cfg)), func(t *testing.T) { f(t, dev, cfg, s[0], s[1], s[2]) })
+			}
 		}
 	})
 }
 
 func TestApply(t *testing.T) {
-	for _, cfg := range []kernels.ApplyConfig{
+	configs := []kernels.ApplyConfig{
 		{In: kernels.Pending{BN: true}, Keep: true, Skip: true},
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU}, Keep: true, Skip: true},
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}},
 		{Skip: true},
-	} {
-		eachApply(t, flags(cfg.In)+" "+flags(cfg), func(t *testing.T, dev *vk.Device, n, hw, c int) {
-			cfg := cfg
-			cfg.N, cfg.HW, cfg.C = n, hw, c
-			op, err := kernels.NewApply(dev, cfg)
-			require.NoError(t, err)
-			f := newFixture(t, dev)
-			x, wantX := f.tensor(cfg.In, n, hw, c)
-			keep, wantKeep := f.random(cfg.Keep, n, 0, 1.5)
-			skip, wantSkip := f.random(cfg.Skip, n*hw*c, -1, 1)
-			out := f.Output(n * hw * c)
-			f.Run(func(rec *vk.Recorder) {
-				op.Record(rec, kernels.ApplyArgs{X: x, Keep: keep, Skip: skip, Out: out.Range()})
-			})
-			want := ref.Apply(cfg.In, wantX, wantKeep, wantSkip, n, hw, c)
-			shadertest.Compare(t, "out", out.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
-		})
 	}
+	name := func(cfg kernels.ApplyConfig) string {
+		return fmt.Sprint(flags(cfg.In), " keep=", cfg.Keep, " skip=", cfg.Skip)
+	}
+	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, cfg kernels.ApplyConfig, n, hw, c int) {
+		cfg.N, cfg.HW, cfg.C = n, hw, c
+		op, err := kernels.NewApply(dev, cfg)
+		require.NoError(t, err)
+		f := newFixture(t, dev)
+		x, wantX := f.tensor(cfg.In, n, hw, c)
+		keep, wantKeep := f.random(cfg.Keep, n, 0, 1.5)
+		skip, wantSkip := f.random(cfg.Skip, n*hw*c, -1, 1)
+		out := f.Output(n * hw * c)
+		f.Run(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.ApplyArgs{X: x, Keep: keep, Skip: skip, Out: out.Range()})
+		})
+		want := ref.Apply(cfg.In, wantX, wantKeep, wantSkip, n, hw, c)
+		shadertest.Compare(t, "out", out.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
+	})
 }
 
 func TestApplyGrad(t *testing.T) {
-	for _, dy := range []kernels.GradIn{
+	configs := []kernels.GradIn{
 		{BN: true},
 		{BN: true, Keep: true, Act: kernels.SiLU},
 		{BN: true, Gate: true, Act: kernels.SiLU},
 		{BN: true, Gate: true, NoG: true, Act: kernels.SiLU},
 		{Keep: true},
-	} {
-		eachApply(t, flags(dy), func(t *testing.T, dev *vk.Device, n, hw, c int) {
-			op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy})
-			require.NoError(t, err)
-			f := newFixture(t, dev)
-			g, wantG := f.grad(dy, n, hw, c)
-			out, inPlace := f.Output(n*hw*c), (*shadertest.Buf)(nil)
-			if !dy.NoG {
-				inPlace = f.InOut(float32s(wantG.G))
-			}
-			f.Run(func(rec *vk.Recorder) {
-				op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: out.Range()})
-				if inPlace != nil {
-					g.G = inPlace.Range()
-					op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: inPlace.Range()})
-				}
-			})
-			want := ref.DY(dy, wantG, n, hw, c)
-			tol := shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}
-			shadertest.Compare(t, "out", out.Float32s(), want, tol)
+	}
+	eachApply(t, configs, flags[kernels.GradIn], func(t *testing.T, dev *vk.Device, dy kernels.GradIn, n, hw, c int) {
+		op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy})
+		require.NoError(t, err)
+		f := newFixture(t, dev)
+		g, wantG := f.grad(dy, n, hw, c)
+		out, inPlace := f.Output(n*hw*c), (*shadertest.Buf)(nil)
+		if !dy.NoG {
+			inPlace = f.InOut(float32s(wantG.G))
+		}
+		f.Run(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: out.Range()})
 			if inPlace != nil {
-				shadertest.Compare(t, "out in place of g", inPlace.Float32s(), want, tol)
+				g.G = inPlace.Range()
+				op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: inPlace.Range()})
 			}
 		})
-	}
+		want := ref.DY(dy, wantG, n, hw, c)
+		tol := shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}
+		shadertest.Compare(t, "out", out.Float32s(), want, tol)
+		if inPlace != nil {
+			shadertest.Compare(t, "out in place of g", inPlace.Float32s(), want, tol)
+		}
+	})
 }
 
 func TestApplySink(t *testing.T) {
-	for _, sink := range []kernels.Sink{
+	configs := []kernels.Sink{
 		{},
 		{Add: true, Keep: true, Sums: true},
 		{Act: kernels.SiLU},
 		{Add: true, Keep: true, Act: kernels.SiLU, SumsOnly: true},
 		{SE: true, Act: kernels.SiLU},
-	} {
-		eachApply(t, flags(sink), func(t *testing.T, dev *vk.Device, n, hw, c int) {
-			op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink})
-			require.NoError(t, err)
-			f := newFixture(t, dev)
-			du, wantDU := f.random(true, n*hw*c, -1, 1)
-			args, dx, sums, wantArgs := f.sink(sink, n, hw, c, op.SumsBytes())
-			f.Run(func(rec *vk.Recorder) {
-				op.Record(rec, kernels.ApplySinkArgs{DU: du, Sink: args})
-			})
-			compareSink(t, sink, wantDU, wantArgs, n, hw, c, op.Parts(), dx, sums)
-		})
 	}
+	eachApply(t, configs, flags[kernels.Sink], func(t *testing.T, dev *vk.Device, sink kernels.Sink, n, hw, c int) {
+		op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink})
+		require.NoError(t, err)
+		f := newFixture(t, dev)
+		du, wantDU := f.random(true, n*hw*c, -1, 1)
+		args, dx, sums, wantArgs := f.sink(sink, n, hw, c, op.SumsBytes())
+		f.Run(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.ApplySinkArgs{DU: du, Sink: args})
+		})
+		compareSink(t, sink, wantDU, wantArgs, n, hw, c, op.Parts(), dx, sums)
+	})
 }

@@ -104,7 +104,7 @@ func float32s(x []float64) []float32 {
 }
 
 // flags names the set fields of a struct of bools and activations: "BN+Act".
-func flags(v any) string {
+func flags[T any](v T) string {
 	var on []string
 	for _, f := range strings.Fields(strings.Trim(fmt.Sprintf("%+v", v), "{}")) {
 		if name, value, _ := strings.Cut(f, ":"); value == "true" || value == "1" {
