@@ -38,3 +38,6 @@ func WriteCheckpoint(f interface {
 }, s State, blobs []Blob) error {
 	return writeCheckpoint(f, s, blobs)
 }
+
+// NewProgressAt is NewProgress with a clock and the choice that it makes.
+var NewProgressAt = newProgress

@@ -2,9 +2,11 @@ package train
 
 import (
 	"math"
+
+	"github.com/seed-8d806880/vkeffnet/kernels"
 )
 
-// Streams of the host's Philox counters. The device's masks use small numbers and the low half of the range.
+// Streams of the host's Philox counters; those below 2^31 belong to the device.
 const (
 	streamOrder   = 0x8000_0000 + iota // epoch order: counter (epoch, stream, block)
 	streamSplit                        // held-out images: counter (class, stream, block)
@@ -14,7 +16,7 @@ const (
 // source yields uniform numbers of one Philox stream: block b of four words has the counter (step, stream, index, b).
 // It has no state beyond its position, so that a resumed run draws what the first one would have drawn.
 type source struct {
-	philox       philox
+	philox       kernels.Philox
 	step, stream uint32
 	index, block uint32
 	words        [4]uint32
@@ -22,7 +24,7 @@ type source struct {
 }
 
 func newSource(seed uint64, step, stream, index uint32) *source {
-	return &source{philox: philox{seed}, step: step, stream: stream, index: index, used: 4}
+	return &source{philox: kernels.Philox{Seed: seed}, step: step, stream: stream, index: index, used: 4}
 }
 
 func (s *source) uint32() uint32 {
