@@ -42,8 +42,52 @@ func TestPublishedNumbers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNano pins what tests and the demo rely on: small, and with every kind of block.
+func TestNano(t *testing.T) {
 	n, _ := effnetv2.Nano.ParamCount(10)
-	t.Log(n, effnetv2.Nano.MACs(32, 32, 10), effnetv2.Nano)
+	assert.EqualValues(t, 158_228, n)
+	assert.EqualValues(t, 666_752, effnetv2.Nano.MACs(32, 32, 10))
+	seen := map[string]bool{}
+	for _, b := range effnetv2.Nano.Blocks() {
+		seen[fmt.Sprintf("%v e%d skip=%v", b.Kind, min(b.Expand, 2), b.Skip)] = true
+		assert.Zero(t, b.In%8+b.Mid%8+b.Out%8, "channels are multiples of 8")
+	}
+	for _, kind := range []string{"FusedMBConv e1 skip=true", "FusedMBConv e2 skip=false", "MBConv e2 skip=false", "MBConv e2 skip=true"} {
+		assert.True(t, seen[kind], kind)
+	}
+}
+
+// TestScaledRows holds compound scaling against the published widths and depths.
+func TestScaledRows(t *testing.T) {
+	for name, want := range map[string]string{
+		"b1": "32 | 2x16 3x32 3x48 4x96 6x112 9x192 | 1280",
+		"b2": "32 | 2x16 3x32 3x56 4x104 6x120 10x208 | 1408",
+		"b3": "40 | 2x16 3x40 3x56 5x112 7x136 12x232 | 1536",
+	} {
+		v, err := effnetv2.ByName(name)
+		require.NoError(t, err)
+		got := fmt.Sprint(v.Stem, " |")
+		for _, s := range v.Stages {
+			got += fmt.Sprintf(" %dx%d", s.Repeats, s.Out)
+		}
+		assert.Equal(t, want, got+fmt.Sprint(" | ", v.Head))
+	}
+	assert.Equal(t, 2, effnetv2.B0.Stages[1].Repeats, "scaling leaves its base alone")
+}
+
+// TestBlocks looks at what the flattened network adds to the rows.
+func TestBlocks(t *testing.T) {
+	blocks := effnetv2.S.Blocks()
+	first, b := blocks[0], blocks[10] // the first MBConv: 64 -> 128, stride 2
+	assert.True(t, first.Skip)
+	assert.Zero(t, first.DropProb(0.2))
+	assert.Equal(t, effnetv2.Block{Kind: effnetv2.MB, Stage: 3, In: 64, Mid: 256, Out: 128, Expand: 4, Kernel: 3, Stride: 2,
+		SEReduced: 16, Pos: 10, Of: 40}, b)
+	assert.Zero(t, b.DropProb(0.2), "a block without a skip never drops")
+	assert.InDelta(t, 0.2*39/40, blocks[39].DropProb(0.2), 1e-15)
+	assert.Equal(t, "blocks.3.0.", b.Prefix())
 }
 
 func TestByName(t *testing.T) {

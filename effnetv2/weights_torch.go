@@ -9,8 +9,8 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/nlpodyssey/gopickle/pickle"
@@ -36,7 +36,13 @@ func isPickle(start []byte) bool {
 	return bytes.HasPrefix(start, []byte("PK\x03\x04")) || len(start) > 4 && start[0] == 0x80 && !bytes.Equal(start[4:], make([]byte, len(start)-4))
 }
 
-func readPyTorch(f *os.File, size int64) (*StateDict, error) {
+// torchFile is a file, or its content in tests.
+type torchFile interface {
+	io.ReaderAt
+	io.ReadSeeker
+}
+
+func readPyTorch(f torchFile, size int64) (*StateDict, error) {
 	var magic [2]byte
 	if _, err := f.ReadAt(magic[:], 0); err != nil {
 		return nil, err
@@ -132,27 +138,37 @@ func ints(x any) ([]int, bool) {
 // resolve copies the view out of its storage. A view that would read outside is an error; so is one that reads elements
 // twice, with which a small file could ask for any amount of memory.
 func (t *torchTensor) resolve() (Tensor, error) {
-	count, last := int64(1), int64(t.offset)
-	for i, d := range t.shape {
-		if d > 0 && count > t.storage.count/int64(d) {
-			return Tensor{}, fmt.Errorf("shape %v does not fit its storage of %d elements", t.shape, t.storage.count)
-		}
-		count *= int64(d)
-		if d > 1 && int64(t.stride[i]) > t.storage.count {
-			return Tensor{}, fmt.Errorf("stride %d is outside its storage of %d elements", t.stride[i], t.storage.count)
-		}
-		last += int64(max(d-1, 0)) * int64(t.stride[i])
+	out := Tensor{DType: t.storage.dtype, Shape: t.shape}
+	if slices.Contains(t.shape, 0) {
+		return out, out.decode(nil)
 	}
-	if count > 0 && (last < 0 || last >= t.storage.count) || int64(len(t.storage.data)) != t.storage.count*t.storage.size {
+	if int64(len(t.storage.data)) != t.storage.count*t.storage.size {
+		return Tensor{}, errors.New("its storage is not in the file")
+	}
+	count, last := int64(1), int64(t.offset)
+	contiguous := true
+	for i := len(t.shape) - 1; i >= 0; i-- {
+		d, stride := int64(t.shape[i]), int64(t.stride[i])
+		if d > t.storage.count/count || d > 1 && stride > t.storage.count {
+			return Tensor{}, fmt.Errorf("shape %v, strides %v do not fit its storage of %d elements", t.shape, t.stride, t.storage.count)
+		}
+		contiguous = contiguous && (d == 1 || stride == count)
+		last += (d - 1) * stride
+		count *= d
+	}
+	if t.offset < 0 || last < int64(t.offset) || last >= t.storage.count {
 		return Tensor{}, fmt.Errorf("shape %v, strides %v, offset %d read outside the storage of %d elements", t.shape, t.stride, t.offset, t.storage.count)
 	}
-	size := int(t.storage.size)
-	data := make([]byte, 0, count*t.storage.size)
+	size := t.storage.size
+	if contiguous {
+		return out, out.decode(t.storage.data[int64(t.offset)*size : (int64(t.offset)+count)*size])
+	}
+	data := make([]byte, 0, count*size)
 	index := make([]int, len(t.shape))
 	for range count {
-		at := t.offset
+		at := int64(t.offset)
 		for i, x := range index {
-			at += x * t.stride[i]
+			at += int64(x) * int64(t.stride[i])
 		}
 		data = append(data, t.storage.data[at*size:(at+1)*size]...)
 		for i := len(index) - 1; i >= 0; i-- {
@@ -162,25 +178,70 @@ func (t *torchTensor) resolve() (Tensor, error) {
 			index[i] = 0
 		}
 	}
-	out := Tensor{DType: t.storage.dtype, Shape: t.shape}
 	return out, out.decode(data)
 }
 
-// narrowReader feeds the unpickler. Opcodes arrive one byte at a time; it refuses those of protocol 4 and 5 that state a
-// length of 64 bits, since gopickle allocates such a length before it reads. torch.save writes protocol 2.
-type narrowReader struct{ *bufio.Reader }
+// opcodeReader feeds the unpickler and follows the stream just enough to know which bytes are opcodes: gopickle asks byte by byte
+// for those, for arguments of one byte and for text that ends with its line, and for everything else in blocks. It refuses
+// lengths that exceed the file, because gopickle allocates what a length states before it reads.
+type opcodeReader struct {
+	*bufio.Reader
+	size     int64 // of the file
+	lines    int   // of text still to come
+	argument bool  // the next byte is one
+	refused  error
+}
 
-func (r narrowReader) ReadByte() (byte, error) {
-	b, err := r.Reader.ReadByte()
-	if err == nil && (b == 0x8d || b == 0x8e || b == 0x95 || b == 0x96) {
-		return 0, errors.New("pickle protocol 4 or 5, want 2, the default of torch.save")
+// textLines says how many lines of text follow an opcode.
+var textLines = map[byte]int{'F': 1, 'I': 1, 'L': 1, 'P': 1, 'S': 1, 'V': 1, 'g': 1, 'p': 1, 'c': 2, 'i': 2}
+
+func (r *opcodeReader) ReadByte() (byte, error) {
+	if r.refused != nil {
+		return 0, r.refused
 	}
-	return b, err
+	b, err := r.Reader.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case r.lines > 0:
+		if b == '\n' {
+			r.lines--
+		}
+	case r.argument:
+		r.argument = false
+	default:
+		r.refused = r.opcode(b)
+	}
+	return b, r.refused
+}
+
+// Read is refused too after an opcode was: gopickle tries again this way when ReadByte fails.
+func (r *opcodeReader) Read(p []byte) (int, error) {
+	if r.refused != nil {
+		return 0, r.refused
+	}
+	return r.Reader.Read(p)
+}
+
+func (r *opcodeReader) opcode(b byte) error {
+	r.lines = textLines[b]
+	switch b {
+	case 'C', 'K', 'U', 'h', 'q', 0x80, 0x82, 0x8a, 0x8c: // short lengths and values, memo indices, PROTO, EXT1
+		r.argument = true
+	case 'B', 'T', 'X', 0x8b: // BINBYTES, BINSTRING, BINUNICODE, LONG4
+		if n, err := r.Peek(4); err == nil && int64(binary.LittleEndian.Uint32(n)) > r.size {
+			return fmt.Errorf("a string of %d bytes in a file of %d", binary.LittleEndian.Uint32(n), r.size)
+		}
+	case 0x8d, 0x8e, 0x95, 0x96: // BINUNICODE8, BINBYTES8, FRAME, BYTEARRAY8
+		return errors.New("pickle protocol 4 or 5, want 2, the default of torch.save")
+	}
+	return nil
 }
 
 // unpickle reads one object. gopickle indexes what it has read without asking whether it can, so a damaged stream may make it
 // panic; that too is a damaged file.
-func unpickle(r narrowReader, storage func(key string, dtype string, count int64) (*torchStorage, error)) (root any, err error) {
+func unpickle(r *opcodeReader, storage func(key string, dtype string, count int64) (*torchStorage, error)) (root any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			root, err = nil, fmt.Errorf("damaged pickle: %v", p)
@@ -207,7 +268,7 @@ func unpickle(r narrowReader, storage func(key string, dtype string, count int64
 	return u.Load()
 }
 
-func readZipTorch(f *os.File, size int64) (any, error) {
+func readZipTorch(f torchFile, size int64) (any, error) {
 	archive, err := zip.NewReader(f, size)
 	if err != nil {
 		return nil, err
@@ -258,7 +319,7 @@ func readZipTorch(f *os.File, size int64) (any, error) {
 		return nil, err
 	}
 	storages := map[string]*torchStorage{}
-	return unpickle(narrowReader{bufio.NewReader(bytes.NewReader(stream))}, func(key, class string, count int64) (*torchStorage, error) {
+	return unpickle(&opcodeReader{Reader: bufio.NewReader(bytes.NewReader(stream)), size: size}, func(key, class string, count int64) (*torchStorage, error) {
 		if s, ok := storages[key]; ok {
 			return s, nil
 		}
@@ -277,11 +338,11 @@ func readZipTorch(f *os.File, size int64) (any, error) {
 
 // readLegacyTorch reads what PyTorch before 1.6 wrote: pickles of a magic number, the protocol, the system and the object, then
 // one of the storages' keys in the order in which they follow, each with its length before it.
-func readLegacyTorch(f *os.File, size int64) (any, error) {
+func readLegacyTorch(f torchFile, size int64) (any, error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	r := narrowReader{bufio.NewReader(f)}
+	r := &opcodeReader{Reader: bufio.NewReader(f), size: size}
 	none := func(string, string, int64) (*torchStorage, error) {
 		return nil, errors.New("a storage in the preamble")
 	}

@@ -264,6 +264,7 @@ def make_testdata():
     torch.save({"epoch": 5, "args": argparse.Namespace(lr=0.5), "metric": np.float64(0.5), "model": state, "optimizer": {"state": {}},
                 "model_ema": collections.OrderedDict(ema)}, TESTDATA / "checkpoint.pth")
     torch.save(nn.Linear(2, 2), TESTDATA / "module.pth")
+    write_safetensors(TESTDATA / "tiny.safetensors", {"a": np.arange(6).reshape(2, 3), "b": np.array(0.5)}, {"variant": "nano"})
 
 
 def main():
