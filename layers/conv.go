@@ -158,7 +158,7 @@ func (u *unit) wgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value
 	if u.spec.Depthwise {
 		op, err := kernels.NewDepthwiseWgrad(g.dev, kernels.DepthwiseWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
 		op = must(g, name, op, err)
-		scratch := g.Value(name+".wgrad", op.ScratchBytes(), false)
+		scratch := g.scratch(name+".wgrad", op.ScratchBytes())
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.DepthwiseWgradArgs{DY: grad(), X: u.read.args(), DW: dw, Scratch: scratch.Range()})
 		}, append(uses, scratch)...)
@@ -166,7 +166,7 @@ func (u *unit) wgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value
 	}
 	op, err := kernels.NewConvWgrad(g.dev, kernels.ConvWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
 	op = must(g, name, op, err)
-	scratch := g.Value(name+".wgrad", op.ScratchBytes(), false)
+	scratch := g.scratch(name+".wgrad", op.ScratchBytes())
 	g.Add(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.ConvWgradArgs{DY: grad(), X: u.read.args(), DW: dw, Scratch: scratch.Range()})
 	}, append(uses, scratch)...)

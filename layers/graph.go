@@ -123,6 +123,14 @@ func (g *Graph) Value(name string, bytes int64, persistent bool) *Value {
 	return v
 }
 
+// scratch declares a buffer of one dispatch; nil if the kernel needs none.
+func (g *Graph) scratch(name string, bytes int64) *Value {
+	if bytes == 0 {
+		return nil
+	}
+	return g.Value(name, bytes, false)
+}
+
 // Add appends work to the step. record runs after the values have got their places; uses are the values that it touches.
 func (g *Graph) Add(record func(*vk.Recorder), uses ...*Value) {
 	i := len(g.steps)

@@ -75,7 +75,7 @@ func (g *Graph) Head(x *Tensor, spec Head) *Logits {
 		g.Add(func(rec *vk.Recorder) { bias.Record(rec, kernels.BiasGradArgs{DY: out.grad.Range(), DB: db}) }, out.grad)
 		wgrad, err := kernels.NewConvWgrad(g.dev, kernels.ConvWgradConfig{Conv: fc, DY: dy})
 		wgrad = must(g, "head.fc", wgrad, err)
-		scratch := g.Value("head.fc.wgrad", wgrad.ScratchBytes(), false)
+		scratch := g.scratch("head.fc.wgrad", wgrad.ScratchBytes())
 		g.Add(func(rec *vk.Recorder) {
 			wgrad.Record(rec, kernels.ConvWgradArgs{DY: grad(), X: x1.args(), DW: dw, Scratch: scratch.Range()})
 		}, out.grad, features, scratch)

@@ -30,7 +30,7 @@ func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
 	norm := g.Value("gradient norm", 16, false)
 	nOp, err := kernels.NewGradNorm(g.dev, kernels.GradNormConfig{Count: opt.Params.Bytes() / 4})
 	nOp = must(g, "gradient norm", nOp, err)
-	scratch := g.Value("gradient norm.partial", nOp.ScratchBytes(), false)
+	scratch := g.scratch("gradient norm.partial", nOp.ScratchBytes())
 	g.Add(func(rec *vk.Recorder) {
 		nOp.Record(rec, kernels.GradNormArgs{G: opt.Grads, Scratch: scratch.Range(), Out: norm.Range(), Step: opt.Step})
 	}, scratch, norm)

@@ -67,7 +67,7 @@ func (s *se) backward(sums *Value, parts int) {
 	op, err := kernels.NewSEBwd(g.dev, kernels.SEBwdConfig{N: g.opt.Batch, C: u.spec.Out, R: s.spec.Reduced, HW: s.h * s.w, Parts: parts})
 	op = must(g, name, op, err)
 	totals, eps := g.Value(name+".sums", 4*n*3*c, false), g.Value(name+".e", 4*n*c, false)
-	scratch := g.Value(name+".bwd", op.ScratchBytes(), false)
+	scratch := g.scratch(name+".bwd", op.ScratchBytes())
 	w1, dw1 := g.param(s.spec.Reduce)
 	_, db1 := g.param(s.spec.ReduceBias)
 	w2, dw2 := g.param(s.spec.ExpandWeight)
