@@ -26,7 +26,7 @@ type CoopMat struct {
 	D string `json:"d"`
 }
 
-// Info describes a device; its JSON form is what `vkeffnet devices --json` prints.
+// Info describes a device; the names in JSON are those of `vkeffnet devices --json`.
 type Info struct {
 	Index         int       `json:"index"`
 	Name          string    `json:"name"`

@@ -61,11 +61,11 @@ static Fn (*getProc)(void *instance, const char *name);
 FUNCTIONS
 #undef F
 
-const char *vx_open(void **getInstanceProcAddr) {
-	void *lib = dlopen("libvulkan.so.1", RTLD_NOW | RTLD_LOCAL);
+const char *vx_open(const char *library, void **getInstanceProcAddr) {
+	void *lib = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 	if (!lib) return dlerror();
 	*getInstanceProcAddr = dlsym(lib, "vkGetInstanceProcAddr");
-	if (!*getInstanceProcAddr) return "libvulkan.so.1 has no vkGetInstanceProcAddr";
+	if (!*getInstanceProcAddr) return "the Vulkan loader has no vkGetInstanceProcAddr";
 	getProc = (Fn(*)(void *, const char *))*getInstanceProcAddr;
 	return NULL;
 }

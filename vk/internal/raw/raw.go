@@ -29,7 +29,10 @@ var loader struct {
 	opened, loaded bool
 }
 
-// Open opens libvulkan.so.1, once per process, and hands it to the binding.
+// Library is the Vulkan loader; only tests change it.
+var Library = "libvulkan.so.1"
+
+// Open opens the loader, once per process, and hands it to the binding.
 func Open() error {
 	loader.Lock()
 	defer loader.Unlock()
@@ -38,8 +41,10 @@ func Open() error {
 	}
 	runtime.LockOSThread() // dlerror is per thread
 	defer runtime.UnlockOSThread()
+	name := C.CString(Library)
+	defer C.free(unsafe.Pointer(name))
 	var proc unsafe.Pointer
-	if msg := C.vx_open(&proc); msg != nil {
+	if msg := C.vx_open(name, &proc); msg != nil {
 		return errors.New(C.GoString(msg))
 	}
 	vk.SetGetInstanceProcAddr(proc)

@@ -28,7 +28,7 @@ typedef struct {
 	uint32_t flags, count, timestampBits;
 } VxQueueFamily;
 
-const char *vx_open(void **getInstanceProcAddr);
+const char *vx_open(const char *library, void **getInstanceProcAddr);
 int32_t vx_instance_version(uint32_t *version);
 int32_t vx_instance_extensions(const char *layer, uint32_t *n, char *names);
 int32_t vx_instance_layers(uint32_t *n, char *names);
