@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -94,7 +95,7 @@ func (a *app) printDevices(infos []vk.Info) error {
 		case i.Refused != "":
 			mark = "x"
 		}
-		t.Add(mark, strconv.Itoa(i.Index), i.Name, i.Type, table.Bytes(i.MemoryBytes), subgroups(i), yesNo(i.F16), yesNo(i.BF16), coopMats(i.CoopMat), i.Driver, i.UUID)
+		t.Add(mark, strconv.Itoa(i.Index), i.Name, i.Type, table.Bytes(i.MemoryBytes), subgroups(i), yesNo(i.F16), yesNo(i.BF16), coopMats(i.CoopMat), strings.TrimSpace(i.Driver+" "+i.DriverVersion), i.UUID)
 	}
 	if err := t.Write(a.stdout); err != nil {
 		return err
@@ -106,8 +107,11 @@ func (a *app) printDevices(infos []vk.Info) error {
 			fmt.Fprintf(a.stdout, "x %d cannot be used: %s\n", i.Index, i.Refused)
 		}
 	}
-	if chosen {
+	switch {
+	case chosen:
 		fmt.Fprintln(a.stdout, "* is the device that would be used; choose another with --device or VKEFFNET_DEVICE")
+	case a.device != "":
+		return fmt.Errorf("none of these devices can be used as --device %q", a.device)
 	}
 	return nil
 }

@@ -26,10 +26,6 @@ func hintFor(err error) string {
 	switch {
 	case errors.As(err, &hinted):
 		return hinted.Hint()
-	case errors.Is(err, vk.ErrNoLoader):
-		return "on Debian and Ubuntu: sudo apt-get install libvulkan1 mesa-vulkan-drivers"
-	case errors.Is(err, vk.ErrNoDevice):
-		return "vkeffnet devices lists what there is; the CPU driver is in mesa-vulkan-drivers (Debian, Ubuntu)"
 	case errors.Is(err, vk.ErrDeviceLost):
 		return "try --no-coopmat, --no-f16 or --no-fuse, or a smaller --batch; vkeffnet selftest tells which kernel is at fault"
 	case errors.Is(err, vk.ErrOutOfMemory):

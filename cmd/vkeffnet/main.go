@@ -77,7 +77,7 @@ Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed
 	root.SetFlagErrorFunc(flagError)
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(
-		newDevices(a), newModels(a),
+		newDevices(a), newModels(a), newStep(a), newPlan(a), newBench(a),
 	)
 	return root
 }
@@ -101,13 +101,24 @@ func flagError(cmd *cobra.Command, err error) error {
 // work is what a command does after its flags have been checked.
 type work func(ctx context.Context, args []string) error
 
-// do runs fn as a command's work, stopped by Ctrl-C. Its errors mean exit status 1 unless they are usage errors; all that
-// fails before it is wrong usage.
+// do runs fn as a command's work, which Ctrl-C stops.
 func do(fn work) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
+	return begin(func(ctx context.Context, args []string) error {
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
 		defer stop()
-		if err := fn(ctx, args); err != nil {
+		err := fn(ctx, args)
+		if err != nil && ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		return err
+	})
+}
+
+// begin runs fn as a command's work. Its errors mean exit status 1 unless they are usage errors; all that fails before it
+// is wrong usage.
+func begin(fn work) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := fn(cmd.Context(), args); err != nil {
 			return &runError{err}
 		}
 		return nil

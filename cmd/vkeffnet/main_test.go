@@ -3,12 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/seed-8d806880/vkeffnet/effnetv2"
 )
 
 func TestMain(m *testing.M) {
@@ -21,7 +24,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "make-step": makeStep, "tensors": tensors},
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"VK_ICD_FILENAMES", "VK_DRIVER_FILES", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "VK_LAYER_PATH"} {
 				if value, ok := os.LookupEnv(name); ok {
@@ -47,5 +50,38 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strconv.Itoa(got) != args[0] {
 		ts.Fatalf("exit status is %d, want %s", got, args[0])
+	}
+}
+
+// makeStep is the script command "make-step CLASSES": it writes nano.safetensors, in torchvision's names, and
+// batch.safetensors with two images of 40x32.
+func makeStep(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: make-step CLASSES")
+	}
+	classes, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	weights, err := effnetv2.Nano.StateDict(classes, effnetv2.Init(effnetv2.Nano, classes, 1), effnetv2.Torchvision)
+	ts.Check(err)
+	ts.Check(weights.WriteFile(ts.MkAbs("nano.safetensors")))
+	images := make([]float32, 2*3*40*32)
+	for i := range images {
+		images[i] = float32(i%17)/8 - 1
+	}
+	var batch effnetv2.StateDict
+	batch.Add("images", effnetv2.Tensor{DType: "F32", Shape: []int{2, 3, 40, 32}, F32: images})
+	batch.Add("labels", effnetv2.Tensor{DType: "I64", Shape: []int{2}, I64: []int64{0, int64(classes - 1)}})
+	ts.Check(batch.WriteFile(ts.MkAbs("batch.safetensors")))
+}
+
+// tensors is the script command "tensors FILE": it prints every tensor's name, type and shape.
+func tensors(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: tensors FILE")
+	}
+	sd, err := effnetv2.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, name := range sd.Names {
+		fmt.Fprintln(ts.Stdout(), name, sd.Tensors[name].DType, sd.Tensors[name].Shape)
 	}
 }

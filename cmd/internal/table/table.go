@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Table collects rows of text. Columns whose header begins with ">" are aligned to the right; the sign is not printed.
+// Table collects rows of text. Columns whose header begins with ">" are aligned to the right; the sign is not printed. A
+// table whose headers are all empty has no header line.
 type Table struct {
 	header []string
 	right  []bool
@@ -36,7 +37,10 @@ func (t *Table) Add(cells ...string) {
 // Write prints the header and the rows, columns two spaces apart, without spaces at line ends.
 func (t *Table) Write(w io.Writer) error {
 	width := make([]int, len(t.header))
-	all := append([][]string{t.header}, t.rows...)
+	all := t.rows
+	if strings.Join(t.header, "") != "" {
+		all = append([][]string{t.header}, t.rows...)
+	}
 	for _, row := range all {
 		for i, cell := range row {
 			width[i] = max(width[i], utf8.RuneCountInString(cell))

@@ -1,0 +1,222 @@
+// Package bench times steps and kernels of a network on synthetic data and puts them beside the device's ceilings.
+package bench
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/seed-8d806880/vkeffnet/cmd/internal/workload"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// Options say how often work is run.
+type Options struct {
+	Warmup  int // runs before the first that counts
+	Repeats int // runs that count
+	Seed    uint64
+}
+
+// Result is one timing. In the suites "infer" and "train" it is of a whole step as the host sees it, in "kernels" of the
+// device's timestamps of one kind of dispatch.
+type Result struct {
+	Suite        string  `json:"suite"`
+	Name         string  `json:"name"` // "step", or what a dispatch does
+	Model        string  `json:"model"`
+	Size         int     `json:"size"`
+	Batch        int     `json:"batch"`
+	Precision    string  `json:"precision"`
+	MedianMS     float64 `json:"median_ms"`
+	MinMS        float64 `json:"min_ms"`
+	ImagesPerS   float64 `json:"images_per_s"`
+	GFLOPS       float64 `json:"gflops"`
+	GBps         float64 `json:"gbps"`
+	CeilingShare float64 `json:"ceiling_share"`
+	FirstStepMS  float64 `json:"first_step_ms"` // from building the plan to the end of its first step
+
+	Mode    string  `json:"mode"`              // "train" or "infer"
+	Kernel  string  `json:"kernel,omitempty"`  // suite "kernels": shader
+	Section string  `json:"section,omitempty"` // "forward", "backward", "optimizer"
+	Count   int     `json:"count,omitempty"`   // such dispatches in a step
+	Share   float64 `json:"share,omitempty"`   // of the device time of all dispatches of the step
+}
+
+// timing turns the times of one piece of work into a result.
+func timing(c workload.Config, ceiling Ceiling, flops, bytes int64, times []time.Duration) Result {
+	slices.Sort(times)
+	median := times[len(times)/2]
+	if n := len(times); n%2 == 0 {
+		median = (times[n/2-1] + times[n/2]) / 2
+	}
+	r := Result{Model: c.Variant.Name, Size: c.Size, Batch: c.Batch, Precision: "f32", Mode: c.Mode.String(),
+		MedianMS: millis(median), MinMS: millis(times[0]), CeilingShare: ceiling.share(flops, bytes, median)}
+	if ns := float64(median.Nanoseconds()); ns > 0 {
+		r.ImagesPerS = float64(c.Batch) / ns * 1e9
+		r.GFLOPS, r.GBps = float64(flops)/ns, float64(bytes)/ns
+	}
+	return r
+}
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// started is a workload after its first step.
+type started struct {
+	*workload.Workload
+	calls     []vk.CallInfo
+	firstStep time.Duration
+}
+
+func start(ctx context.Context, dev *vk.Device, c workload.Config, o Options, timestamps bool) (*started, error) {
+	begin := time.Now()
+	w, err := workload.Declare(dev, c)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := w.Net.Record()
+	if err != nil {
+		return nil, err
+	}
+	s := &started{Workload: w, calls: rec.Calls(), firstStep: time.Since(begin)}
+	if err = w.Allocate(o.Seed); err == nil { // drawing weights is not part of a step's start
+		begin = time.Now()
+		if err = w.Realize(ctx, &vk.BuildOptions{Timestamps: timestamps}); err == nil {
+			err = w.Step(ctx)
+		}
+	}
+	s.firstStep += time.Since(begin)
+	if err != nil {
+		w.Release()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Step times whole steps: suite "train" or "infer", by the mode of c.
+func Step(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceiling, o Options) (Result, error) {
+	s, err := start(ctx, dev, c, o, false)
+	if err != nil {
+		return Result{}, err
+	}
+	defer s.Release()
+	var times []time.Duration
+	for i := range o.Warmup + o.Repeats {
+		begin := time.Now()
+		if err := s.Step(ctx); err != nil {
+			return Result{}, err
+		}
+		if i >= o.Warmup {
+			times = append(times, time.Since(begin))
+		}
+	}
+	var flops, bytes int64
+	for _, call := range s.calls {
+		flops += call.FLOPs
+		bytes += call.Read + call.Written
+	}
+	r := timing(c, ceiling, flops, bytes, times)
+	r.Suite, r.Name, r.FirstStepMS = c.Mode.String(), "step", millis(s.firstStep)
+	return r, nil
+}
+
+// Kernels times every distinct dispatch of a step, those that take the most of it first. Dispatches are the same if kernel,
+// section and work are.
+func Kernels(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceiling, o Options) ([]Result, error) {
+	s, err := start(ctx, dev, c, o, true)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Release()
+	perCall := make([][]time.Duration, len(s.calls))
+	for i := range o.Warmup + o.Repeats {
+		if err := s.Step(ctx); err != nil {
+			return nil, err
+		}
+		times, err := s.Net.Step().Times()
+		if err != nil {
+			return nil, err
+		}
+		if i < o.Warmup {
+			continue
+		}
+		for call, t := range times {
+			perCall[call] = append(perCall[call], t)
+		}
+	}
+	return distinct(c, ceiling, s.calls, perCall, millis(s.firstStep)), nil
+}
+
+// distinct puts the times of equal dispatches together.
+func distinct(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times [][]time.Duration, firstStepMS float64) []Result {
+	type key struct{ section, kernel, label string }
+	type group struct {
+		vk.CallInfo
+		times []time.Duration
+		count int
+	}
+	index := map[key]int{}
+	var groups []group
+	for i, call := range calls {
+		k := key{call.Section, call.Shader, call.Label}
+		at, ok := index[k]
+		if !ok {
+			at = len(groups)
+			index[k] = at
+			groups = append(groups, group{CallInfo: call})
+		}
+		groups[at].times = append(groups[at].times, times[i]...)
+		groups[at].count++
+	}
+	var results []Result
+	var total float64
+	for _, g := range groups {
+		r := timing(c, ceiling, g.FLOPs, g.Read+g.Written, g.times)
+		r.Suite, r.Name, r.Kernel, r.Section, r.Count, r.FirstStepMS = "kernels", g.Label, g.Shader, g.Section, g.count, firstStepMS
+		total += r.MedianMS * float64(r.Count)
+		results = append(results, r)
+	}
+	for i := range results {
+		if total > 0 {
+			results[i].Share = results[i].MedianMS * float64(results[i].Count) / total
+		}
+	}
+	slices.SortStableFunc(results, func(a, b Result) int { return cmp.Compare(b.Share, a.Share) })
+	return results
+}
+
+// Group is what the dispatches of one kernel take of a step together.
+type Group struct {
+	Section, Kernel    string
+	Count              int
+	MS, Share          float64
+	GFLOPS, GBps, Roof float64 // Roof: share of the ceiling, weighted by time
+}
+
+// ByKernel sums the results of Kernels by section and kernel, those that take the most first.
+func ByKernel(results []Result) []Group {
+	index := map[[2]string]int{}
+	var groups []Group
+	for _, r := range results {
+		k := [2]string{r.Section, r.Kernel}
+		at, ok := index[k]
+		if !ok {
+			at = len(groups)
+			index[k] = at
+			groups = append(groups, Group{Section: r.Section, Kernel: r.Kernel})
+		}
+		g, ms := &groups[at], r.MedianMS*float64(r.Count)
+		g.Count += r.Count
+		g.MS += ms
+		g.Share += r.Share
+		g.GFLOPS += r.GFLOPS * ms
+		g.GBps += r.GBps * ms
+		g.Roof += r.CeilingShare * ms
+	}
+	for i := range groups {
+		if g := &groups[i]; g.MS > 0 {
+			g.GFLOPS, g.GBps, g.Roof = g.GFLOPS/g.MS, g.GBps/g.MS, g.Roof/g.MS
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(b.MS, a.MS) })
+	return groups
+}
