@@ -116,7 +116,7 @@ func ForEachDevice(t *testing.T, f func(t *testing.T, dev *vk.Device)) {
 	}
 }
 
-// Main runs the tests and then closes the shared devices, which finds what was not released: a package's TestMain is
+// Main runs the tests, closes the shared devices and says which they were. A package's TestMain is
 //
 //	func TestMain(m *testing.M) { os.Exit(shadertest.Main(m)) }
 func Main(m *testing.M) int {

@@ -67,7 +67,7 @@ func TestCompare(t *testing.T) {
 			require.Len(t, r.messages, 1)
 			assert.Contains(t, r.messages[0], row.msg)
 			if row.name != "length" {
-				assert.Contains(t, r.messages[0], "go test ./tests/shadertest -run '^TestCompare$/^")
+				assert.Regexp(t, `reproduce: .* -(test\.)?run '\^TestCompare\$/\^`, r.messages[0])
 			}
 		})
 	}
