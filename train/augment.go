@@ -1,43 +1,10 @@
 package train
 
-import "math"
+import (
+	"math"
 
-// Op is one operation of RandAugment, numbered as the shader numbers them.
-type Op uint32
-
-// The operations, with what Value means. Geometric ones take their samples at the nearest pixel and fill with 128.
-const (
-	OpNone       Op = iota
-	OpRotate        // degrees, counter-clockwise
-	OpShearX        // pixels of x per pixel of y
-	OpShearY        // pixels of y per pixel of x
-	OpTranslateX    // pixels
-	OpTranslateY    // pixels
-	OpBrightness    // factor: 0 black, 1 unchanged
-	OpContrast      // factor: 0 grey, 1 unchanged
-	OpColor         // factor: 0 grey levels, 1 unchanged
-	OpPosterize     // bits kept of each byte
-	OpSolarize      // bytes from this value on are inverted
+	"github.com/seed-8d806880/vkeffnet/kernels"
 )
-
-// AugmentOp is an operation and its drawn argument.
-type AugmentOp struct {
-	Op    Op
-	Value float32
-}
-
-// ImageParams is what the device needs to turn one packed source image into an input of the network.
-type ImageParams struct {
-	Offset  int     // first byte of the packed source in Batch.Pixels
-	W, H    int     // of the packed source
-	X, Y    float32 // top left corner of the region that is resized, in source pixels
-	CropW   float32 // width of that region
-	CropH   float32 // height of that region
-	Flip    bool    // mirror left and right
-	Ops     [2]AugmentOp
-	Partner int     // image of the batch that is mixed in
-	Lambda  float32 // share of this image; 1: Partner is not used
-}
 
 // Augment says how training images are drawn; magnitude and mixup come from the step's settings. The zero value
 // resizes the whole image.
@@ -47,6 +14,9 @@ type Augment struct {
 	AspectMin, AspectMax float64 // width / height of a crop
 	Flip                 bool    // mirror half of the images
 	Ops                  int     // RandAugment operations on each image, 0 to 2
+	// TranslateSize is the image size at which RandAugment translates by 10 pixels a unit of magnitude, in proportion
+	// at others; 0: at every size, as in the reference code, which suits large images only.
+	TranslateSize int
 }
 
 // rect is a region of an image in whole pixels.
@@ -87,12 +57,13 @@ func (a *Augment) crop(s *source, w, h int) rect {
 }
 
 // randOps are the operations that RandAugment chooses from.
-var randOps = [...]Op{OpRotate, OpShearX, OpShearY, OpTranslateX, OpTranslateY, OpBrightness, OpContrast, OpColor,
-	OpPosterize, OpSolarize}
+var randOps = [...]kernels.ImageOp{kernels.ImageRotate, kernels.ImageShearX, kernels.ImageShearY, kernels.ImageTranslateX,
+	kernels.ImageTranslateY, kernels.ImageBrightness, kernels.ImageContrast, kernels.ImageColor, kernels.ImagePosterize,
+	kernels.ImageSolarize}
 
-// randAugment draws one operation at magnitude m, with the arguments of the reference code (google/automl
-// efficientnetv2/autoaugment.py): each of the ranges is reached at m = 10, and a larger m goes beyond it.
-func randAugment(s *source, m float64) AugmentOp {
+// randAugment draws one operation at magnitude m for images of a size, with the arguments of the reference code
+// (google/automl efficientnetv2/autoaugment.py): each of the ranges is reached at m = 10, and a larger m goes beyond it.
+func (a *Augment) randAugment(s *source, m float64, size int) (kernels.ImageOp, float32) {
 	op := randOps[s.intn(len(randOps))]
 	sign := 1.0
 	if s.uint32()>>31 == 1 {
@@ -100,37 +71,40 @@ func randAugment(s *source, m float64) AugmentOp {
 	}
 	v := 0.0
 	switch op {
-	case OpRotate:
+	case kernels.ImageRotate:
 		v = sign * 3 * m
-	case OpShearX, OpShearY:
+	case kernels.ImageShearX, kernels.ImageShearY:
 		v = sign * 0.03 * m
-	case OpTranslateX, OpTranslateY:
+	case kernels.ImageTranslateX, kernels.ImageTranslateY:
 		v = sign * 10 * m
-	case OpBrightness, OpContrast, OpColor:
+		if a.TranslateSize > 0 {
+			v *= float64(size) / float64(a.TranslateSize)
+		}
+	case kernels.ImageBrightness, kernels.ImageContrast, kernels.ImageColor:
 		v = 0.18*m + 0.1
-	case OpPosterize:
-		v = math.Floor(0.4 * m)
-	case OpSolarize:
+	case kernels.ImagePosterize:
+		v = min(math.Floor(0.4*m), 8)
+	case kernels.ImageSolarize:
 		v = math.Floor(25.6 * m)
 	}
-	return AugmentOp{Op: op, Value: float32(v)}
+	return op, float32(v)
 }
 
-// draw returns the region of a w x h image that is used, and the parameters that do not depend on the packing. Its
+// draw returns the region of a w x h image that is used, and the row's fields that do not depend on the packing. Its
 // draws depend on (a.Seed, step, image) alone, where image is the index within the data set.
-func (a *Augment) draw(at StepSettings, image, w, h int) (rect, ImageParams) {
+func (a *Augment) draw(at StepSettings, image, w, h int) (rect, kernels.ImageRow) {
 	s := newSource(a.Seed, uint32(at.Step), streamAugment, uint32(image))
-	p := ImageParams{Lambda: 1}
+	row := kernels.ImageRow{Lambda: 1}
 	r := a.crop(s, w, h)
 	if a.Flip {
-		p.Flip = s.uint32()>>31 == 1
+		row.Flip = s.uint32()>>31 == 1
 	}
 	for i := range a.Ops {
-		p.Ops[i] = randAugment(s, at.Magnitude)
+		row.Op[i], row.Arg[i] = a.randAugment(s, at.Magnitude, at.Size)
 	}
 	if at.Mixup > 0 {
 		l := s.beta(at.Mixup)
-		p.Lambda = float32(max(l, 1-l))
+		row.Lambda = float32(max(l, 1-l))
 	}
-	return r, p
+	return r, row
 }

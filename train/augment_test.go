@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"pgregory.net/rapid"
 
+	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/train"
 )
 
@@ -63,33 +64,42 @@ func TestNoAugmentation(t *testing.T) {
 	var a train.Augment
 	x, y, w, h, p := a.Draw(train.StepSettings{}, 3, 40, 30)
 	assert.Equal(t, [4]int{0, 0, 40, 30}, [4]int{x, y, w, h})
-	assert.Equal(t, train.ImageParams{Lambda: 1}, p)
+	assert.Equal(t, kernels.ImageRow{Lambda: 1}, p)
 }
 
 func TestRandAugment(t *testing.T) {
-	for _, m := range []float64{0, 5, 6.67, 10, 15} {
-		s := train.NewSource(1, 2, train.StreamAugment, 3)
-		count, negative := map[train.Op]int{}, 0
-		const n = 5000
-		for range n {
-			op := train.RandAugment(s, m)
-			count[op.Op]++
-			v := float64(op.Value)
-			negative += map[bool]int{true: 1}[v < 0]
-			want := map[train.Op]float64{
-				train.OpRotate: 3 * m, train.OpShearX: 0.03 * m, train.OpShearY: 0.03 * m,
-				train.OpTranslateX: 10 * m, train.OpTranslateY: 10 * m,
-				train.OpBrightness: 0.18*m + 0.1, train.OpContrast: 0.18*m + 0.1, train.OpColor: 0.18*m + 0.1,
-				train.OpPosterize: math.Floor(0.4 * m), train.OpSolarize: math.Floor(25.6 * m),
-			}[op.Op]
-			assert.InDelta(t, want, math.Abs(v), 1e-5, "%v", op)
-		}
-		assert.Len(t, count, 10)
-		for op, c := range count {
-			assert.InDelta(t, n/10, c, 5*math.Sqrt(n*0.09), "operation %d", op)
-		}
-		if m > 0 {
-			assert.InDelta(t, n/4, negative, 5*math.Sqrt(n*0.1875), "half of the geometric ones")
+	for _, size := range []int{0, 224} {
+		for _, m := range []float64{0, 5, 6.67, 10, 15, 30} {
+			a := train.Augment{TranslateSize: size}
+			pixels := 10 * m
+			if size > 0 {
+				pixels *= 32. / 224
+			}
+			s := train.NewSource(1, 2, train.StreamAugment, 3)
+			count, negative := map[kernels.ImageOp]int{}, 0
+			const n = 5000
+			for range n {
+				op, arg := a.RandAugment(s, m, 32)
+				count[op]++
+				v := float64(arg)
+				if v < 0 {
+					negative++
+				}
+				want := map[kernels.ImageOp]float64{
+					kernels.ImageRotate: 3 * m, kernels.ImageShearX: 0.03 * m, kernels.ImageShearY: 0.03 * m,
+					kernels.ImageTranslateX: pixels, kernels.ImageTranslateY: pixels,
+					kernels.ImageBrightness: 0.18*m + 0.1, kernels.ImageContrast: 0.18*m + 0.1, kernels.ImageColor: 0.18*m + 0.1,
+					kernels.ImagePosterize: min(math.Floor(0.4*m), 8), kernels.ImageSolarize: math.Floor(25.6 * m),
+				}[op]
+				assert.InDelta(t, want, math.Abs(v), 1e-4, "operation %d", op)
+			}
+			assert.Len(t, count, 10)
+			for op, c := range count {
+				assert.InDelta(t, n/10, c, 5*math.Sqrt(n*0.09), "operation %d", op)
+			}
+			if m > 0 {
+				assert.InDelta(t, n/4, negative, 5*math.Sqrt(n*0.1875), "half of the geometric ones")
+			}
 		}
 	}
 }

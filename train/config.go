@@ -48,6 +48,7 @@ type Config struct {
 	CropAspectMax float64 `toml:"crop_aspect_max" help:"largest width / height of a crop"`
 	Flip          bool    `toml:"flip" help:"mirror half of the training images"`
 	AugmentOps    int     `toml:"augment_ops" help:"RandAugment operations an image, 0 to 2"`
+	TranslateSize int     `toml:"translate_size" help:"image size at which RandAugment moves by 10 pixels a unit of magnitude, in proportion at others; 0: at all"`
 
 	Mean [3]float64 `toml:"mean"` // of red, green, blue on a scale of 0 to 1: the input is (x/255 - mean)/std
 	Std  [3]float64 `toml:"std"`

@@ -1,6 +1,10 @@
 package train
 
-import "io"
+import (
+	"io"
+
+	"github.com/seed-8d806880/vkeffnet/kernels"
+)
 
 // Internals that tests look at.
 type Source = source
@@ -8,7 +12,6 @@ type Source = source
 var (
 	NewSource   = newSource
 	Permutation = permutation
-	RandAugment = randAugment
 )
 
 const StreamAugment = streamAugment
@@ -17,9 +20,13 @@ func (s *source) Uniform() float64       { return s.uniform() }
 func (s *source) Intn(n int) int         { return s.intn(n) }
 func (s *source) Beta(a float64) float64 { return s.beta(a) }
 
-func (a *Augment) Draw(at StepSettings, image, w, h int) (x, y, cw, ch int, p ImageParams) {
-	r, p := a.draw(at, image, w, h)
-	return r.x, r.y, r.w, r.h, p
+func (a *Augment) RandAugment(s *Source, m float64, size int) (kernels.ImageOp, float32) {
+	return a.randAugment(s, m, size)
+}
+
+func (a *Augment) Draw(at StepSettings, image, w, h int) (x, y, cw, ch int, row kernels.ImageRow) {
+	r, row := a.draw(at, image, w, h)
+	return r.x, r.y, r.w, r.h, row
 }
 
 func Shrink(px Pixels, x, y, w, h, size int) (pix []byte, sw, sh int) {

@@ -2,16 +2,31 @@ package train
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
+
+	"github.com/seed-8d806880/vkeffnet/kernels"
 )
 
-// Label is the target of one image: Lambda of class A and the rest of class B, times Weight. Padding weighs 0.
+// Label is the target of one image, a row of kernels.TargetsArgs.Labels: Lambda of class A and the rest of class B, times
+// Weight. Padding weighs 0.
 type Label struct {
 	A, B           uint32
 	Lambda, Weight float32
+}
+
+// LabelBytes is the size of an encoded Label.
+const LabelBytes = 16
+
+// Encode writes the label into the first LabelBytes of b.
+func (l *Label) Encode(b []byte) {
+	for i, v := range [4]uint32{l.A, l.B, math.Float32bits(l.Lambda), math.Float32bits(l.Weight)} {
+		binary.LittleEndian.PutUint32(b[4*i:], v)
+	}
 }
 
 // Request is a batch that a Loader is asked for.
@@ -58,8 +73,8 @@ func EvalRequests(n, batch, size int, crop EvalCrop) func() (Request, bool) {
 // Release.
 type Batch struct {
 	Request
-	Pixels []byte        // the packed source images, RGBX, in order, without gaps
-	Images []ImageParams // one an image
+	Pixels []byte             // the packed source images, RGBX, in order, without gaps
+	Images []kernels.ImageRow // one an image
 	Labels []Label
 
 	buffer []byte
@@ -72,9 +87,17 @@ type Batch struct {
 
 // sample is one image after decoding, cropping and shrinking.
 type sample struct {
-	pix    []byte
-	params ImageParams
-	err    error
+	pix []byte
+	row kernels.ImageRow
+	err error
+}
+
+// Encode writes the tables that the device reads: kernels.ImageRowBytes an image into images, LabelBytes into labels.
+func (b *Batch) Encode(images, labels []byte) {
+	for i := range b.Images {
+		b.Images[i].Encode(images[i*kernels.ImageRowBytes:])
+		b.Labels[i].Encode(labels[i*LabelBytes:])
+	}
 }
 
 // Release gives the batch's buffer back to the loader. Call it once, when the device has read Pixels.
@@ -200,13 +223,15 @@ func (l *Loader) sample(r *Request, i int) sample {
 	var s sample
 	var region rect
 	if r.Augment != nil {
-		region, s.params = r.Augment.draw(r.StepSettings, r.Index[i], px.W, px.H)
-		s.params.Partner = len(r.Index) - 1 - i
+		region, s.row = r.Augment.draw(r.StepSettings, r.Index[i], px.W, px.H)
+		s.row.Partner = uint32(len(r.Index) - 1 - i)
 	} else {
-		region, s.params = r.EvalCrop.region(px.W, px.H, r.Size), ImageParams{Lambda: 1, Partner: i}
+		region, s.row = r.EvalCrop.region(px.W, px.H, r.Size), kernels.ImageRow{Lambda: 1, Partner: uint32(i)}
 	}
-	s.pix, s.params.W, s.params.H = shrink(px, region, r.Size)
-	s.params.CropW, s.params.CropH = scaled(region.w, r.Size), scaled(region.h, r.Size)
+	var w, h int
+	s.pix, w, h = shrink(px, region, r.Size)
+	s.row.Width, s.row.Height = uint32(w), uint32(h)
+	s.row.CropWidth, s.row.CropHeight = scaled(region.w, r.Size), scaled(region.h, r.Size)
 	return s
 }
 
@@ -222,12 +247,12 @@ func (b *Batch) pack() error {
 	if n > len(b.buffer) {
 		return fmt.Errorf("train: a batch of %d images has %d bytes, want at most the buffer's %d", len(b.images), n, len(b.buffer))
 	}
-	b.Images, b.Labels = make([]ImageParams, len(b.images)), make([]Label, len(b.images))
+	b.Images, b.Labels = make([]kernels.ImageRow, len(b.images)), make([]Label, len(b.images))
 	at := 0
 	for i, s := range b.images {
 		copy(b.buffer[at:], s.pix)
-		b.Images[i] = s.params
-		b.Images[i].Offset = at
+		b.Images[i] = s.row
+		b.Images[i].Offset = uint32(at / 4)
 		at += len(s.pix)
 		data := b.loader.cfg.Data
 		weight := float32(1)
@@ -235,8 +260,8 @@ func (b *Batch) pack() error {
 			weight = 0
 		}
 		b.Labels[i] = Label{
-			A: uint32(data.Label(b.Index[i])), B: uint32(data.Label(b.Index[s.params.Partner])),
-			Lambda: s.params.Lambda, Weight: weight,
+			A: uint32(data.Label(b.Index[i])), B: uint32(data.Label(b.Index[s.row.Partner])),
+			Lambda: s.row.Lambda, Weight: weight,
 		}
 	}
 	b.Pixels, b.images = b.buffer[:at], nil

@@ -2,8 +2,10 @@ package train_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/train"
 )
 
@@ -79,13 +82,13 @@ func TestEvalLoader(t *testing.T) {
 			at := 0
 			for i, p := range b.Images {
 				image := b.Index[i]
-				assert.Equal(t, at, p.Offset)
-				assert.Equal(t, [2]int{image + 1, 2}, [2]int{p.W, p.H})
-				assert.Equal(t, [2]float32{float32(image + 1), 2}, [2]float32{p.CropW, p.CropH})
-				for _, v := range b.Pixels[at : at+4*p.W*p.H] {
+				assert.Equal(t, kernels.ImageRow{Offset: uint32(at / 4), Width: uint32(image + 1), Height: 2,
+					CropWidth: float32(image + 1), CropHeight: 2, Partner: uint32(i), Lambda: 1}, p)
+				end := at + 8*(image+1)
+				for _, v := range b.Pixels[at:end] {
 					assert.Equal(t, byte(image), v)
 				}
-				at += 4 * p.W * p.H
+				at = end
 				weight := float32(1)
 				if i >= b.Valid {
 					weight = 0
@@ -95,6 +98,11 @@ func TestEvalLoader(t *testing.T) {
 				assert.Equal(t, train.Label{A: uint32(image), B: uint32(image), Lambda: 1, Weight: weight}, b.Labels[i])
 			}
 			assert.Len(t, b.Pixels, at)
+			images, labels := make([]byte, 4*kernels.ImageRowBytes), make([]byte, 4*train.LabelBytes)
+			b.Encode(images, labels)
+			assert.Equal(t, uint32(b.Images[3].Offset), binary.LittleEndian.Uint32(images[3*kernels.ImageRowBytes:]))
+			assert.Equal(t, b.Labels[3], train.Label{A: binary.LittleEndian.Uint32(labels[48:]), B: binary.LittleEndian.Uint32(labels[52:]),
+				Lambda: math.Float32frombits(binary.LittleEndian.Uint32(labels[56:])), Weight: math.Float32frombits(binary.LittleEndian.Uint32(labels[60:]))})
 			b.Release()
 		}
 		assert.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, seen)
@@ -138,7 +146,7 @@ func TestTrainLoader(t *testing.T) {
 	for step, b := range whole {
 		assert.Equal(t, plan.At(step), b.StepSettings)
 		for i, p := range b.Images {
-			assert.Equal(t, 2-i, p.Partner, "the reversed batch")
+			assert.Equal(t, uint32(2-i), p.Partner, "the reversed batch")
 			assert.Equal(t, b.Labels[i].A, b.Labels[2-i].B)
 			assert.Equal(t, p.Lambda, b.Labels[i].Lambda)
 		}

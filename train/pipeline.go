@@ -106,19 +106,7 @@ func (g *staging) of(b *Batch) *slot {
 func (s *slot) write(b *Batch, scalars *kernels.StepScalars) {
 	in := s.input.Bytes()
 	scalars.Encode(in)
-	for i, l := range b.Labels {
-		for j, v := range [4]uint32{l.A, l.B, math.Float32bits(l.Lambda), math.Float32bits(l.Weight)} {
-			binary.LittleEndian.PutUint32(in[kernels.StepBytes+16*i+4*j:], v)
-		}
-	}
-	for i, p := range b.Images {
-		row := kernels.ImageRow{Offset: uint32(p.Offset / 4), Width: uint32(p.W), Height: uint32(p.H), Flip: p.Flip, X: p.X, Y: p.Y,
-			CropWidth: p.CropW, CropHeight: p.CropH, Partner: uint32(p.Partner), Lambda: p.Lambda}
-		for j, op := range p.Ops {
-			row.Op[j], row.Arg[j] = kernels.ImageOp(op.Op), op.Value
-		}
-		row.Encode(in[s.tableOffset()+kernels.ImageRowBytes*int64(i):])
-	}
+	b.Encode(in[s.tableOffset():], in[kernels.StepBytes:])
 }
 
 // pipeline runs one network at one image size: a program that turns a slot's batch into the network's input, the

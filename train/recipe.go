@@ -69,7 +69,7 @@ func DefaultConfig(v effnetv2.Variant, r Recipe) (*Config, error) {
 	case "nano":
 		c.Batch, c.Epochs, c.LogEvery = 32, 8, 10
 		c.StageCount, c.FirstSize, c.FirstMagnitude, c.Magnitude = 3, 16, 0, 3
-		c.CropAreaMin, c.AugmentOps, c.EvalCrop = 0.7, 1, CropSquash
+		c.CropAreaMin, c.AugmentOps, c.TranslateSize, c.EvalCrop = 0.7, 1, 224, CropSquash
 		c.Decay, c.EMADecay, c.DropPath = DecayCosine, 0.99, 0.05
 	}
 	stages := codeStages
@@ -147,7 +147,8 @@ func (c *Config) Resolve(n int) (*Plan, error) {
 // Augment returns how training images are drawn.
 func (c *Config) Augment() *Augment {
 	return &Augment{Seed: c.Seed, AreaMin: c.CropAreaMin, AreaMax: c.CropAreaMax, AspectMin: c.CropAspectMin,
-		AspectMax: c.CropAspectMax, Flip: c.Flip, Ops: c.AugmentOps}
+		AspectMax: c.CropAspectMax, Flip: c.Flip, Ops: c.AugmentOps,
+		TranslateSize: c.TranslateSize}
 }
 
 // check checks every setting by itself; comparisons are such that NaN fails them.
@@ -175,6 +176,7 @@ func (c *Config) check() error {
 		{"crop_aspect_min", positive(c.CropAspectMin), "more than 0"},
 		{"crop_aspect_max", c.CropAspectMax >= c.CropAspectMin && positive(c.CropAspectMax), "at least crop_aspect_min"},
 		{"augment_ops", c.AugmentOps >= 0 && c.AugmentOps <= 2, "0 to 2"},
+		{"translate_size", c.TranslateSize >= 0, "at least 0"},
 		{"optimizer", c.Optimizer == "rmsprop" || c.Optimizer == "sgd", "rmsprop or sgd"},
 		{"learning_rate", notNegative(c.LearningRate), "at least 0"},
 		{"decay", c.Decay == DecayExponential || c.Decay == DecayCosine || c.Decay == DecayConstant, "exponential, cosine or constant"},
