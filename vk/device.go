@@ -142,8 +142,8 @@ func (d *Device) IsCPU() bool { return d.info().Type == "cpu" }
 func (d *Device) Err() error { return d.said("vk.Device") }
 
 // Close releases the device and everything that was created on it, programs that still run after they have
-// ended. Its error is that of writing the pipeline cache, or validation messages not yet returned. It is
-// nil-safe and idempotent.
+// ended. Its error is that of a Vulkan call, or validation messages not yet returned. It is nil-safe and
+// idempotent.
 func (d *Device) Close() error {
 	if d == nil {
 		return nil
@@ -161,6 +161,10 @@ func (d *Device) Close() error {
 		p.Release()
 	}
 	err := d.pipelines.save(d)
+	if err != nil && !errors.As(err, new(*Error)) {
+		d.log.Warn("pipeline cache not written", "error", err)
+		err = nil
+	}
 	d.staging.release(d)
 	for _, b := range buffers {
 		b.Release()

@@ -33,13 +33,13 @@ func openInstance(o *Options) (*instance, error) {
 		return nil, fmt.Errorf("vk: %w: %s; %s", ErrNoLoader, err, install)
 	}
 	in := &instance{results: results{fault: o.Fault}}
-	if err := in.create(o.Validate); err != nil {
+	if err := in.create(o); err != nil {
 		return nil, errors.Join(err, in.close())
 	}
 	return in, nil
 }
 
-func (in *instance) create(validate bool) error {
+func (in *instance) create(o *Options) error {
 	var version uint32
 	err := in.do("vkEnumerateInstanceVersion", func() (r vulkan.Result) { version, r = raw.InstanceVersion(); return })
 	if err != nil {
@@ -49,17 +49,25 @@ func (in *instance) create(validate bool) error {
 		return fmt.Errorf("vk: %w: the loader has Vulkan %s, want 1.1 or newer; %s", ErrNoLoader, vulkan.Version(version), install)
 	}
 	var layers, extensions []string
-	if validate {
+	if o.Validate {
 		if layers, extensions, err = in.validation(); err != nil {
 			return err
 		}
 		in.messages = raw.NewMessages()
 	}
 	in.api = min(version, api13)
-	err = in.do("vkCreateInstance", func() (r vulkan.Result) {
-		in.handle, r = raw.CreateInstance(in.api, "vkeffnet", layers, extensions, in.messages)
-		return
-	})
+	create := func() error {
+		return in.do("vkCreateInstance", func() (r vulkan.Result) {
+			in.handle, r = raw.CreateInstance(in.api, "vkeffnet", layers, extensions, in.messages)
+			return
+		})
+	}
+	if err = create(); errors.Is(err, ErrOutOfMemory) {
+		if sound, damaged := damagedManifests(); len(damaged) > 0 && len(sound) > 0 {
+			o.Log.Warn("driver manifests that are not JSON are left out", "files", damaged)
+			withDrivers(sound, func() { err = create() })
+		}
+	}
 	if e := new(Error); errors.As(err, &e) && e.Result == Result(vulkan.ErrorIncompatibleDriver) {
 		return fmt.Errorf("vk: %w: %w; %s", ErrNoDevice, err, install)
 	}

@@ -262,18 +262,21 @@ func (p *Program) finish(ctx context.Context, s *slot) error {
 		s.done++ // also after an error: a lost device finishes nothing
 		if !s.busy() {
 			delete(d.flight.slots, s)
+			p.ran = true
 		}
 		d.flight.mu.Unlock()
 		if err != nil {
 			return err
 		}
 	}
-	p.ran = true
 	return nil
 }
 
 // inFlight adds to the error of a lost device the labels of all calls that were under way.
 func (d *Device) inFlight(err error) error {
+	if err == nil {
+		return nil // before anything is allocated
+	}
 	e := new(Error)
 	if !errors.As(err, &e) || e.Result != DeviceLost {
 		return err
@@ -313,7 +316,7 @@ func (s *Submission) Done() (bool, error) {
 	return err == nil, err
 }
 
-// SubmitTime is the time that the host spent in the last Submit or Run before waiting.
+// SubmitTime is the time that the host spent to submit the last replay that was not measured.
 func (p *Program) SubmitTime() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
