@@ -3,6 +3,7 @@ package vk
 import (
 	"fmt"
 	"sync"
+	"unsafe"
 )
 
 // Buffer is a piece of memory that shaders bind. What new memory holds is undefined. Its methods are safe for
@@ -119,3 +120,9 @@ func (r Range) check(d *Device) error {
 
 // Device is the device of the buffer.
 func (b *Buffer) Device() *Device { return b.d }
+
+// Bytes views numbers as the bytes that Upload and Download move; it does not copy.
+func Bytes[T ~float32 | ~int32 | ~uint32 | ~uint16 | ~uint8](x []T) []byte {
+	var zero T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*int(unsafe.Sizeof(zero)))
+}
