@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -24,7 +28,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "make-step": makeStep, "tensors": tensors},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "make-step": makeStep, "tensors": tensors, "make-images": makeImages, "wait-for": waitFor},
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"VK_ICD_FILENAMES", "VK_DRIVER_FILES", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "VK_LAYER_PATH"} {
 				if value, ok := os.LookupEnv(name); ok {
@@ -84,4 +88,41 @@ func tensors(ts *testscript.TestScript, neg bool, args []string) {
 	for _, name := range sd.Names {
 		fmt.Fprintln(ts.Stdout(), name, sd.Tensors[name].DType, sd.Tensors[name].Shape)
 	}
+}
+
+// makeImages is the script command "make-images DIR N": N small images in each of the class folders DIR/dark and DIR/light.
+func makeImages(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: make-images DIR N")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for class, level := range map[string]int{"dark": 40, "light": 200} {
+		dir := filepath.Join(ts.MkAbs(args[0]), class)
+		ts.Check(os.MkdirAll(dir, 0o777))
+		for i := range n {
+			m := image.NewGray(image.Rect(0, 0, 20+i%5, 24))
+			for p := range m.Pix {
+				m.Pix[p] = uint8(level + (p*7+i*13)%40)
+			}
+			f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%03d.png", i)))
+			ts.Check(err)
+			ts.Check(png.Encode(f, m))
+			ts.Check(f.Close())
+		}
+	}
+}
+
+// waitFor is the script command "wait-for FILE": it waits until the file exists and is not empty.
+func waitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: wait-for FILE")
+	}
+	for range 1200 {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not appear within a minute", args[0])
 }
