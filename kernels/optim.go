@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	flatElements = 64 * 16  // that a workgroup of include/flat.glsl owns
-	normElements = 64 * 256 // that a workgroup of grad_norm.comp owns
+	flatElements = 64 * 4 * 4  // that a workgroup of include/flat.glsl owns
+	normElements = 64 * 64 * 4 // that a workgroup of grad_norm.comp owns
 )
 
 // flatChunks cuts a flat range of count floats into calls whose bindings and workgroups are within the device's limits.
@@ -23,8 +23,8 @@ func flatChunks(dev *vk.Device, count, elements int64, f func(first, n int64)) {
 }
 
 func checkCount(dev *vk.Device, op string, count, elements int64) error {
-	if count < 1 {
-		return &ShapeError{Op: op, Got: fmt.Sprintf("%d elements", count), Want: "at least 1"}
+	if count < 1 || count%4 != 0 {
+		return &ShapeError{Op: op, Got: fmt.Sprintf("%d elements", count), Want: "a multiple of 4"}
 	}
 	if dev.Limits().MaxRange < 4*elements {
 		return &vk.UnsupportedError{What: op, Needs: fmt.Sprintf("bindings of %d bytes, more than the limit of %d bytes", 4*elements, dev.Limits().MaxRange)}
@@ -34,7 +34,7 @@ func checkCount(dev *vk.Device, op string, count, elements int64) error {
 
 func floats(r vk.Range, first, n int64) vk.Range { return r.Slice(4*first, 4*n) }
 
-// GradNormConfig is the shape of a GradNorm.
+// GradNormConfig is the shape of a GradNorm. Count, here as below, is a multiple of 4.
 type GradNormConfig struct{ Count int64 }
 
 // GradNormArgs are the buffers of a GradNorm: G [Count], Scratch of ScratchBytes, Out [4], Step the step buffer.
@@ -67,7 +67,7 @@ func (o *GradNorm) Record(rec *vk.Recorder, a GradNormArgs) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, normElements, func(first, n int64) {
-		push := shaders.GradNormParams{Count: uint32(n), First: uint32(first / normElements)}
+		push := shaders.GradNormParams{Count4: uint32(n / 4), First: uint32(first / normElements)}
 		rec.Dispatch(vk.Call{Shader: &shaders.GradNorm, Push: push.Bytes(), Label: label, FLOPs: 2 * n,
 			Bind:   shaders.GradNormBindings{G: floats(a.G, first, n), Partial: a.Scratch}.Ranges(),
 			Groups: [3]uint32{uint32((n + normElements - 1) / normElements), 1, 1}})
@@ -115,7 +115,7 @@ func (o *RMSProp) Record(rec *vk.Recorder, a RMSPropArgs) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.RmspropParams{Count: uint32(n)}
+		push := shaders.RmspropParams{Count4: uint32(n / 4)}
 		rec.Dispatch(vk.Call{Shader: &shaders.Rmsprop, Spec: shaders.RmspropSpec{Decay: o.cfg.Decay}.Words(), Push: push.Bytes(), Label: label,
 			Bind: shaders.RmspropBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Ms: floats(a.MS, first, n),
 				Mom: floats(a.Mom, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
@@ -159,7 +159,7 @@ func (o *SGD) Record(rec *vk.Recorder, a SGDArgs) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.SgdParams{Count: uint32(n)}
+		push := shaders.SgdParams{Count4: uint32(n / 4)}
 		rec.Dispatch(vk.Call{Shader: &shaders.Sgd, Spec: shaders.SgdSpec{Decay: o.cfg.Decay, Nesterov: o.cfg.Nesterov}.Words(),
 			Push: push.Bytes(), Label: label, FLOPs: 10 * n,
 			Bind: shaders.SgdBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Mom: floats(a.Mom, first, n),
@@ -194,7 +194,7 @@ func (o *EMA) Record(rec *vk.Recorder, a EMAArgs) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.EmaParams{Count: uint32(n)}
+		push := shaders.EmaParams{Count4: uint32(n / 4)}
 		rec.Dispatch(vk.Call{Shader: &shaders.Ema, Push: push.Bytes(), Label: label, FLOPs: 3 * n,
 			Bind:   shaders.EmaBindings{X: floats(a.X, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
 			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}})

@@ -4,16 +4,19 @@
 // CPU twin: tests/ref/optim.go.
 #include "step.glsl"
 #include "flat.glsl"
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { float x[]; };
-layout(std430, set = 0, binding = 1) buffer EmaBuf { float ema[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { vec4 x[]; };
+layout(std430, set = 0, binding = 1) buffer EmaBuf { vec4 ema[]; };
 layout(std430, set = 0, binding = 2) readonly buffer NormBuf { vec4 norm[]; };
 layout(std430, set = 0, binding = 3) readonly buffer StepBuf { StepScalars step; };
 
+float average;
+
 void element(uint i) {
-    float e = ema[i];
-    ema[i] = e + (1.0 - step.emaDecay) * (x[i] - e);
+    vec4 e = ema[i];
+    ema[i] = e + average * (x[i] - e);
 }
 
 void main() {
+    average = 1.0 - step.emaDecay;
     if (norm[0].z == 0.0) eachElement();
 }

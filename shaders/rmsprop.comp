@@ -11,29 +11,38 @@
 #include "step.glsl"
 #include "flat.glsl"
 layout(constant_id = 0) const bool DECAY = false;
-layout(std430, set = 0, binding = 0) buffer WBuf { float w[]; };
-layout(std430, set = 0, binding = 1) readonly buffer GBuf { float g[]; };
-layout(std430, set = 0, binding = 2) buffer MsBuf { float ms[]; };
-layout(std430, set = 0, binding = 3) buffer MomBuf { float mom[]; };
-layout(std430, set = 0, binding = 4) buffer EmaBuf { float ema[]; };
+layout(std430, set = 0, binding = 0) buffer WBuf { vec4 w[]; };
+layout(std430, set = 0, binding = 1) readonly buffer GBuf { vec4 g[]; };
+layout(std430, set = 0, binding = 2) buffer MsBuf { vec4 ms[]; };
+layout(std430, set = 0, binding = 3) buffer MomBuf { vec4 mom[]; };
+layout(std430, set = 0, binding = 4) buffer EmaBuf { vec4 ema[]; };
 layout(std430, set = 0, binding = 5) readonly buffer NormBuf { vec4 norm[]; };
 layout(std430, set = 0, binding = 6) readonly buffer StepBuf { StepScalars step; };
 
+float clip, decay, rho1, eps, momentum, lr, average;
+
 void element(uint i) {
-    float x = w[i];
-    float d = g[i] * (norm[0].y / step.lossScale);
-    if (DECAY) d += step.weightDecay * x;
-    float s = ms[i];
-    s += (1.0 - step.rho) * (d * d - s);
-    float v = step.momentum * mom[i] + step.lr * d / sqrt(s + step.eps);
+    vec4 x = w[i];
+    vec4 d = g[i] * clip;
+    if (DECAY) d += decay * x;
+    vec4 s = ms[i];
+    s += rho1 * (d * d - s);
+    vec4 v = momentum * mom[i] + lr * d / sqrt(s + eps);
     x -= v;
-    float e = ema[i];
+    vec4 e = ema[i];
     w[i] = x;
     ms[i] = s;
     mom[i] = v;
-    ema[i] = e + (1.0 - step.emaDecay) * (x - e);
+    ema[i] = e + average * (x - e);
 }
 
 void main() {
+    clip = norm[0].y / step.lossScale;
+    decay = step.weightDecay;
+    rho1 = 1.0 - step.rho;
+    eps = step.eps;
+    momentum = step.momentum;
+    lr = step.lr;
+    average = 1.0 - step.emaDecay;
     if (norm[0].z == 0.0) eachElement();
 }

@@ -11,25 +11,32 @@
 #include "flat.glsl"
 layout(constant_id = 0) const bool DECAY = false;
 layout(constant_id = 1) const bool NESTEROV = true;
-layout(std430, set = 0, binding = 0) buffer WBuf { float w[]; };
-layout(std430, set = 0, binding = 1) readonly buffer GBuf { float g[]; };
-layout(std430, set = 0, binding = 2) buffer MomBuf { float mom[]; };
-layout(std430, set = 0, binding = 3) buffer EmaBuf { float ema[]; };
+layout(std430, set = 0, binding = 0) buffer WBuf { vec4 w[]; };
+layout(std430, set = 0, binding = 1) readonly buffer GBuf { vec4 g[]; };
+layout(std430, set = 0, binding = 2) buffer MomBuf { vec4 mom[]; };
+layout(std430, set = 0, binding = 3) buffer EmaBuf { vec4 ema[]; };
 layout(std430, set = 0, binding = 4) readonly buffer NormBuf { vec4 norm[]; };
 layout(std430, set = 0, binding = 5) readonly buffer StepBuf { StepScalars step; };
 
+float clip, decay, momentum, lr, average;
+
 void element(uint i) {
-    float x = w[i];
-    float d = g[i] * (norm[0].y / step.lossScale);
-    if (DECAY) d += step.weightDecay * x;
-    float v = step.momentum * mom[i] + d;
-    x -= step.lr * (NESTEROV ? d + step.momentum * v : v);
-    float e = ema[i];
+    vec4 x = w[i];
+    vec4 d = g[i] * clip;
+    if (DECAY) d += decay * x;
+    vec4 v = momentum * mom[i] + d;
+    x -= lr * (NESTEROV ? d + momentum * v : v);
+    vec4 e = ema[i];
     w[i] = x;
     mom[i] = v;
-    ema[i] = e + (1.0 - step.emaDecay) * (x - e);
+    ema[i] = e + average * (x - e);
 }
 
 void main() {
+    clip = norm[0].y / step.lossScale;
+    decay = step.weightDecay;
+    momentum = step.momentum;
+    lr = step.lr;
+    average = 1.0 - step.emaDecay;
     if (norm[0].z == 0.0) eachElement();
 }

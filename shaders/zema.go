@@ -12,19 +12,19 @@ import (
 
 // EmaParams is the push-constant block of ema.comp (4 bytes).
 type EmaParams struct {
-	Count uint32
+	Count4 uint32
 }
 
 // Bytes returns the block as the shader reads it.
 func (p *EmaParams) Bytes() []byte {
 	b := make([]byte, 4)
-	binary.LittleEndian.PutUint32(b[0:], p.Count)
+	binary.LittleEndian.PutUint32(b[0:], p.Count4)
 	return b
 }
 
 func _() {
 	var x [1]struct{} // an index error here means that ema.comp and this file disagree
-	_ = x[unsafe.Offsetof(EmaParams{}.Count)-0]
+	_ = x[unsafe.Offsetof(EmaParams{}.Count4)-0]
 	_ = x[unsafe.Sizeof(EmaParams{})-4]
 }
 

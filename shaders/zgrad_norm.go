@@ -12,21 +12,21 @@ import (
 
 // GradNormParams is the push-constant block of grad_norm.comp (8 bytes).
 type GradNormParams struct {
-	Count uint32
-	First uint32
+	Count4 uint32
+	First  uint32
 }
 
 // Bytes returns the block as the shader reads it.
 func (p *GradNormParams) Bytes() []byte {
 	b := make([]byte, 8)
-	binary.LittleEndian.PutUint32(b[0:], p.Count)
+	binary.LittleEndian.PutUint32(b[0:], p.Count4)
 	binary.LittleEndian.PutUint32(b[4:], p.First)
 	return b
 }
 
 func _() {
 	var x [1]struct{} // an index error here means that grad_norm.comp and this file disagree
-	_ = x[unsafe.Offsetof(GradNormParams{}.Count)-0]
+	_ = x[unsafe.Offsetof(GradNormParams{}.Count4)-0]
 	_ = x[unsafe.Offsetof(GradNormParams{}.First)-4]
 	_ = x[unsafe.Sizeof(GradNormParams{})-8]
 }

@@ -30,7 +30,6 @@ var All = []*vk.Shader{
 	&DepthwiseWgradReduce,
 	&Dropout,
 	&Ema,
-	&CeilingFma,
 	&ExampleAxpy,
 	&GradNorm,
 	&GradNormTotal,

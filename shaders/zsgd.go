@@ -12,19 +12,19 @@ import (
 
 // SgdParams is the push-constant block of sgd.comp (4 bytes).
 type SgdParams struct {
-	Count uint32
+	Count4 uint32
 }
 
 // Bytes returns the block as the shader reads it.
 func (p *SgdParams) Bytes() []byte {
 	b := make([]byte, 4)
-	binary.LittleEndian.PutUint32(b[0:], p.Count)
+	binary.LittleEndian.PutUint32(b[0:], p.Count4)
 	return b
 }
 
 func _() {
 	var x [1]struct{} // an index error here means that sgd.comp and this file disagree
-	_ = x[unsafe.Offsetof(SgdParams{}.Count)-0]
+	_ = x[unsafe.Offsetof(SgdParams{}.Count4)-0]
 	_ = x[unsafe.Sizeof(SgdParams{})-4]
 }
 

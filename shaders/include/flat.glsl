@@ -1,8 +1,9 @@
-// An elementwise pass over flat buffers: one workgroup owns LANES*EACH elements, which its lanes take in turn. The
-// including shader defines `void element(uint i)` and calls eachElement from main.
-const uint LANES = 64, EACH = 16;
+// An elementwise pass over flat buffers of vec4: one workgroup owns LANES*EACH of them, which its lanes take in turn. The
+// including shader defines `void element(uint i)` and calls eachElement from main, after it has read what all elements
+// share into variables: in the loop a compiler would have to read it again after every store.
+const uint LANES = 64, EACH = 4;
 layout(local_size_x = 64) in;
-layout(push_constant) uniform Params { uint count; } p;
+layout(push_constant) uniform Params { uint count4; } p; // floats / 4
 
 void element(uint i);
 
@@ -10,6 +11,6 @@ void eachElement() {
     uint at = gl_WorkGroupID.x * LANES * EACH + gl_LocalInvocationID.x;
     for (uint i = 0; i < EACH; i++) {
         uint j = at + i * LANES;
-        if (j < p.count) element(j);
+        if (j < p.count4) element(j);
     }
 }
