@@ -77,7 +77,7 @@ Results go to stdout, progress and logs to stderr. Exit status: 0 done, 1 failed
 	root.SetFlagErrorFunc(flagError)
 	a.addFlags(root.PersistentFlags())
 	root.AddCommand(
-		newDevices(a), newModels(a), newTrain(a), newEval(a), newPredict(a), newStep(a), newPlan(a), newBench(a),
+		newDevices(a), newModels(a), newTrain(a), newEval(a), newPredict(a), newStep(a), newPlan(a), newBench(a), newSelftest(a),
 	)
 	return root
 }

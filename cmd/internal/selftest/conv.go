@@ -1,0 +1,237 @@
+package selftest
+
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/kernels"
+	"github.com/seed-8d806880/vkeffnet/tests/ref"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// The shapes are those that find most faults: fewer rows and columns than any tile, more than one tile in both directions
+// with a rest, odd sizes at stride 2, both paddings.
+var (
+	denseShapes = []kernels.Conv{
+		kernels.NewConv(2, 1, 1, 8, 8, 1, 1, kernels.PadTorch),
+		kernels.NewConv(2, 13, 11, 40, 72, 1, 1, kernels.PadTorch),
+		kernels.NewConv(1, 11, 13, 24, 40, 3, 1, kernels.PadSame),
+		kernels.NewConv(2, 9, 8, 16, 24, 3, 2, kernels.PadTorch),
+		kernels.NewConv(1, 8, 12, 16, 72, 3, 2, kernels.PadSame),
+	}
+	stemShape       = kernels.NewConv(2, 17, 12, 3, 24, 3, 2, kernels.PadTorch)
+	depthwiseShapes = []kernels.Conv{
+		kernels.NewConv(2, 1, 1, 8, 8, 3, 1, kernels.PadTorch),
+		kernels.NewConv(2, 9, 11, 72, 72, 3, 1, kernels.PadTorch),
+		kernels.NewConv(1, 8, 13, 24, 24, 3, 2, kernels.PadSame),
+		kernels.NewConv(2, 7, 10, 24, 24, 5, 1, kernels.PadTorch),
+		kernels.NewConv(1, 11, 8, 40, 40, 5, 2, kernels.PadTorch),
+	}
+)
+
+// fusion is what a convolution does on load and on store beside convolving.
+type fusion struct {
+	in   kernels.Pending
+	dy   kernels.GradIn
+	sink kernels.Sink
+}
+
+// plain is what --no-fuse leaves; fused are the combinations that occur in EfficientNetV2.
+var (
+	plain = []fusion{{}}
+	fused = []fusion{
+		{kernels.Pending{BN: true, Act: kernels.SiLU}, kernels.GradIn{BN: true, Act: kernels.SiLU}, kernels.Sink{Act: kernels.SiLU}},
+		{kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}, kernels.GradIn{BN: true, Keep: true}, kernels.Sink{SE: true, Act: kernels.SiLU}},
+		{kernels.Pending{BN: true}, kernels.GradIn{BN: true, Gate: true, Act: kernels.SiLU}, kernels.Sink{Add: true, Sums: true, Keep: true}},
+		{kernels.Pending{}, kernels.GradIn{BN: true, Gate: true, NoG: true, Act: kernels.SiLU}, kernels.Sink{Add: true, Keep: true, SumsOnly: true, Act: kernels.SiLU}},
+	}
+)
+
+// fusedTests makes a test of the plain and one of the fused forms of a variant.
+func fusedTests(kernel, variant string, shapes []kernels.Conv, run func(*bed, kernels.Conv, fusion)) []test {
+	forms := func(list []fusion) func(*bed) {
+		return func(b *bed) {
+			for i, c := range shapes {
+				for j, f := range list {
+					if len(list) > 1 && i > 1 && j != i%len(list) {
+						continue // every form with two shapes, and every shape with one form
+					}
+					run(b, c, f)
+					b.release()
+				}
+			}
+		}
+	}
+	return []test{
+		{kernel, variant, hintDriver, forms(plain)},
+		{kernel, variant + " fused", hintFused, forms(fused)},
+	}
+}
+
+func denseTests() []test {
+	var list []test
+	for _, variant := range []string{"simple", "tiled"} {
+		fwd := func(b *bed, c kernels.Conv, f fusion) { b.convFwd(c, f, variant) }
+		wgrad := func(b *bed, c kernels.Conv, f fusion) { b.convWgrad(c, f, variant) }
+		list = append(list, fusedTests("conv fwd", variant, denseShapes, fwd)...)
+		list = append(list, fusedTests("conv dgrad", variant, denseShapes, func(b *bed, c kernels.Conv, f fusion) { b.convDgrad(c, f, variant) })...)
+		list = append(list, fusedTests("conv wgrad", variant, denseShapes, wgrad)...)
+		list = append(list, test{"conv fwd, stem", variant, hintDriver, func(b *bed) { fwd(b, stemShape, fusion{}) }},
+			test{"conv wgrad, stem", variant, hintDriver, func(b *bed) {
+				for _, f := range append(plain, fused[0], fused[2]) {
+					f.in = kernels.Pending{} // nothing is pending on an image
+					wgrad(b, stemShape, f)
+				}
+			}})
+	}
+	return append(list, test{"pack", "", hintDriver, packs})
+}
+
+func depthwiseTests() []test {
+	var list []test
+	list = append(list, fusedTests("depthwise fwd", "simple", depthwiseShapes, (*bed).depthwiseFwd)...)
+	list = append(list, fusedTests("depthwise dgrad", "simple", depthwiseShapes, (*bed).depthwiseDgrad)...)
+	return append(list, fusedTests("depthwise wgrad", "simple", depthwiseShapes, (*bed).depthwiseWgrad)...)
+}
+
+func (b *bed) convFwd(c kernels.Conv, f fusion, variant string) {
+	for _, infer := range []bool{false, true} { // statistics in training; bias, activation and skip in inference
+		cfg := kernels.ConvFwdConfig{Conv: c, In: f.in, Stats: !infer, Bias: infer, Add: infer, Variant: variant}
+		if infer {
+			cfg.ActOut = kernels.SiLU
+		}
+		op, err := kernels.NewConvFwd(b.dev, cfg)
+		if !b.made(err) {
+			return
+		}
+		x, wantX := b.tensor(f.in, c.N, c.H*c.W, c.C)
+		wt, wantW := b.input(true, c.R*c.S*c.C*c.K, -1, 1)
+		bias, wantBias := b.input(infer, c.K, -1, 1)
+		add, wantAdd := b.input(infer, c.N*c.P*c.Q*c.K, -1, 1)
+		y, stats := b.output(c.N*c.P*c.Q*c.K), b.outputBytes(op.StatsBytes())
+		b.run(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.ConvFwdArgs{X: x, WT: wt, Bias: bias, Add: add, Y: y.rng(), Stats: stats.rng()})
+		})
+		want := ref.Epilogue(ref.ConvFwd(c, ref.Value(f.in, wantX, c.N, c.H*c.W, c.C), wantW), wantBias, wantAdd, cfg.ActOut, c.K)
+		b.compare("y", y.read(), want)
+		if stats != nil {
+			b.compareStats(stats, op.Parts(), want, c.K)
+		}
+		b.release()
+	}
+}
+
+func (b *bed) convDgrad(c kernels.Conv, f fusion, variant string) {
+	op, err := kernels.NewConvDgrad(b.dev, kernels.ConvDgradConfig{Conv: c, DY: f.dy, Sink: f.sink, Variant: variant})
+	if !b.made(err) {
+		return
+	}
+	dy, wantDY := b.grad(f.dy, c.N, c.P*c.Q, c.K)
+	w, wantW := b.input(true, c.K*c.R*c.S*c.C, -1, 1)
+	sink := b.sink(f.sink, c.N, c.H*c.W, c.C, op.SumsBytes())
+	b.run(func(rec *vk.Recorder) { op.Record(rec, kernels.ConvDgradArgs{DY: dy, W: w, Sink: sink.SinkArgs}) })
+	du := ref.ConvDgrad(c, ref.DY(f.dy, wantDY, c.N, c.P*c.Q, c.K), wantW)
+	b.compareSink(f.sink, du, sink, c.N, c.H*c.W, c.C, op.Parts())
+}
+
+func (b *bed) convWgrad(c kernels.Conv, f fusion, variant string) {
+	op, err := kernels.NewConvWgrad(b.dev, kernels.ConvWgradConfig{Conv: c, DY: f.dy, In: f.in, Variant: variant})
+	if !b.made(err) {
+		return
+	}
+	dy, wantDY := b.grad(f.dy, c.N, c.P*c.Q, c.K)
+	x, wantX := b.tensor(f.in, c.N, c.H*c.W, c.C)
+	dw, scratch := b.output(c.K*c.R*c.S*c.C), b.outputBytes(op.ScratchBytes())
+	b.run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.ConvWgradArgs{DY: dy, X: x, DW: dw.rng(), Scratch: scratch.rng()})
+	})
+	b.compare("dw", dw.read(), ref.ConvWgrad(c, ref.DY(f.dy, wantDY, c.N, c.P*c.Q, c.K), ref.Value(f.in, wantX, c.N, c.H*c.W, c.C)))
+	b.release()
+}
+
+func (b *bed) depthwiseFwd(c kernels.Conv, f fusion) {
+	for _, infer := range []bool{false, true} {
+		cfg := kernels.DepthwiseFwdConfig{Conv: c, In: f.in, Stats: !infer, Bias: infer, Variant: "simple"}
+		if infer {
+			cfg.ActOut = kernels.SiLU
+		}
+		op, err := kernels.NewDepthwiseFwd(b.dev, cfg)
+		if !b.made(err) {
+			return
+		}
+		x, wantX := b.tensor(f.in, c.N, c.H*c.W, c.C)
+		w, wantW := b.input(true, c.R*c.S*c.C, -1, 1)
+		bias, wantBias := b.input(infer, c.C, -1, 1)
+		y, stats := b.output(c.N*c.P*c.Q*c.C), b.outputBytes(op.StatsBytes())
+		b.run(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.DepthwiseFwdArgs{X: x, W: w, Bias: bias, Y: y.rng(), Stats: stats.rng()})
+		})
+		want := ref.Epilogue(ref.DepthwiseFwd(c, ref.Value(f.in, wantX, c.N, c.H*c.W, c.C), wantW), wantBias, nil, cfg.ActOut, c.C)
+		b.compare("y", y.read(), want)
+		if stats != nil {
+			b.compareStats(stats, op.Parts(), want, c.C)
+		}
+		b.release()
+	}
+}
+
+func (b *bed) depthwiseDgrad(c kernels.Conv, f fusion) {
+	op, err := kernels.NewDepthwiseDgrad(b.dev, kernels.DepthwiseDgradConfig{Conv: c, DY: f.dy, Sink: f.sink, Variant: "simple"})
+	if !b.made(err) {
+		return
+	}
+	dy, wantDY := b.grad(f.dy, c.N, c.P*c.Q, c.C)
+	w, wantW := b.input(true, c.R*c.S*c.C, -1, 1)
+	sink := b.sink(f.sink, c.N, c.H*c.W, c.C, op.SumsBytes())
+	b.run(func(rec *vk.Recorder) { op.Record(rec, kernels.DepthwiseDgradArgs{DY: dy, W: w, Sink: sink.SinkArgs}) })
+	du := ref.DepthwiseDgrad(c, ref.DY(f.dy, wantDY, c.N, c.P*c.Q, c.C), wantW)
+	b.compareSink(f.sink, du, sink, c.N, c.H*c.W, c.C, op.Parts())
+}
+
+func (b *bed) depthwiseWgrad(c kernels.Conv, f fusion) {
+	op, err := kernels.NewDepthwiseWgrad(b.dev, kernels.DepthwiseWgradConfig{Conv: c, DY: f.dy, In: f.in, Variant: "simple"})
+	if !b.made(err) {
+		return
+	}
+	dy, wantDY := b.grad(f.dy, c.N, c.P*c.Q, c.C)
+	x, wantX := b.tensor(f.in, c.N, c.H*c.W, c.C)
+	dw, scratch := b.output(c.R*c.S*c.C), b.outputBytes(op.ScratchBytes())
+	b.run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseWgradArgs{DY: dy, X: x, DW: dw.rng(), Scratch: scratch.rng()})
+	})
+	b.compare("dw", dw.read(), ref.DepthwiseWgrad(c, ref.DY(f.dy, wantDY, c.N, c.P*c.Q, c.C), ref.Value(f.in, wantX, c.N, c.H*c.W, c.C)))
+}
+
+// packs transposes weights and folds batch norms into them.
+func packs(b *bed) {
+	for _, cfg := range []kernels.PackConfig{
+		{K: 24, RSC: 27},
+		{K: 40, RSC: 72, Fold: true, Eps: 1e-3},
+		{K: 72, RSC: 25, Depthwise: true, Fold: true, Eps: 1e-3},
+	} {
+		op, err := kernels.NewPack(b.dev, cfg)
+		if !b.made(err) {
+			return
+		}
+		w, want := b.input(true, cfg.K*cfg.RSC, -1, 1)
+		gamma, wantGamma := b.input(cfg.Fold, cfg.K, -1, 1)
+		beta, wantBeta := b.input(cfg.Fold, cfg.K, -1, 1)
+		mean, wantMean := b.input(cfg.Fold, cfg.K, -1, 1)
+		variance, wantVar := b.input(cfg.Fold, cfg.K, 0, 2)
+		wt, bias := b.output(cfg.K*cfg.RSC), b.output(cfg.K)
+		args := kernels.PackArgs{W: w, WT: wt.rng(), Gamma: gamma, Beta: beta, Mean: mean, Var: variance}
+		if cfg.Fold {
+			args.Bias = bias.rng()
+		}
+		b.run(func(rec *vk.Recorder) { op.Record(rec, args) })
+		if !cfg.Depthwise {
+			want = ref.Transpose(want, cfg.K, cfg.RSC)
+		}
+		if cfg.Fold {
+			var wantBias []float64
+			want, wantBias = ref.Fold(want, wantGamma, wantBeta, wantMean, wantVar, float64(cfg.Eps))
+			b.compare("bias", bias.read(), wantBias)
+		}
+		b.compare(fmt.Sprintf("wt of %+v", cfg), wt.read(), want)
+		b.release()
+	}
+}
