@@ -24,7 +24,7 @@ func flatChunks(dev *vk.Device, count, elements int64, f func(first, n int64)) {
 
 func checkCount(dev *vk.Device, op string, count, elements int64) error {
 	if count < 1 || count%4 != 0 {
-		return &ShapeError{Op: op, Got: fmt.Sprintf("%d elements", count), Want: "a multiple of 4"}
+		return &ShapeError{Op: op, Got: fmt.Sprintf("%d elements", count), Want: "a multiple of 4 above 0"}
 	}
 	if dev.Limits().MaxRange < 4*elements {
 		return &vk.UnsupportedError{What: op, Needs: fmt.Sprintf("bindings of %d bytes, more than the limit of %d bytes", 4*elements, dev.Limits().MaxRange)}
