@@ -65,10 +65,9 @@ void main() {
             vec4 dy[DY_COLS];
             [[unroll]] for (uint u = 0; u < DY_COLS; u++) {
                 int q = q0 - int(REACH) + int(u);
-                dy[u] = vec4(0.0);
-                if (q >= 0 && q < int(p.Q)) {
-                    dy[u] = dyValue(((n * p.P + uint(row)) * p.Q + uint(q)) * p.C4 + c, dyC, image, c, p.C4);
-                }
+                uint near = uint(clamp(q, 0, int(p.Q) - 1));
+                dy[u] = dyValue(((n * p.P + uint(row)) * p.Q + near) * p.C4 + c, dyC, image, c, p.C4);
+                if (uint(q) != near) dy[u] = vec4(0.0);
             }
             [[unroll]] for (uint r = 0; r < K; r++) {
                 [[unroll]] for (uint t = 0; t < COLS; t++) {

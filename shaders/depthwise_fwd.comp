@@ -74,10 +74,9 @@ void main() {
                 vec4 v[COLS];
                 [[unroll]] for (uint u = 0; u < COLS; u++) {
                     int col = left + int(u);
-                    v[u] = vec4(0.0);
-                    if (col >= 0 && col < int(p.W)) {
-                        v[u] = inValue(x[((n * p.H + uint(h)) * p.W + uint(col)) * p.C4 + c], channel, image, c, p.C4);
-                    }
+                    uint near = uint(clamp(col, 0, int(p.W) - 1));
+                    v[u] = inValue(x[((n * p.H + uint(h)) * p.W + near) * p.C4 + c], channel, image, c, p.C4);
+                    if (uint(col) != near) v[u] = vec4(0.0); // a padded tap is 0 after all that is pending
                 }
                 [[unroll]] for (uint j = 0; j <= REACH; j++) {
                     int r = int(K - STRIDE + i) - int(STRIDE * j); // filter row that leads to output row row+j

@@ -66,13 +66,14 @@ void main() {
         [[unroll]] for (uint i = 0; i < (REACH + 1) * TQ; i++) dy[i] = vec4(0.0);
         for (int row = row0 - int(REACH); row < row1; row++) {
             [[unroll]] for (uint i = 0; i < REACH * TQ; i++) dy[i] = dy[i + TQ];
-            [[unroll]] for (uint t = 0; t < TQ; t++) {
-                uint last = uint(row) + REACH;
-                vec4 v = vec4(0.0);
-                if (last < uint(row1) && q0 + t < p.Q) {
-                    v = dyValue(((n * p.P + last) * p.Q + q0 + t) * p.C4 + c, dyC, image, c, p.C4);
+            [[unroll]] for (uint t = 0; t < TQ; t++) dy[REACH * TQ + t] = vec4(0.0);
+            if (row + int(REACH) < row1) {
+                [[unroll]] for (uint t = 0; t < TQ; t++) {
+                    uint near = min(q0 + t, p.Q - 1);
+                    uint at = ((n * p.P + uint(row) + REACH) * p.Q + near) * p.C4 + c;
+                    vec4 v = dyValue(at, dyC, image, c, p.C4);
+                    dy[REACH * TQ + t] = near == q0 + t ? v : vec4(0.0);
                 }
-                dy[REACH * TQ + t] = v;
             }
             // The STRIDE rows of x that row `row` of dy is the first to meet.
             [[unroll]] for (uint i = 0; i < STRIDE; i++) {
@@ -81,10 +82,9 @@ void main() {
                     vec4 v[COLS];
                     [[unroll]] for (uint u = 0; u < COLS; u++) {
                         int col = left + int(u);
-                        v[u] = vec4(0.0);
-                        if (col >= 0 && col < int(p.W)) {
-                            v[u] = inValue(x[((n * p.H + uint(h)) * p.W + uint(col)) * p.C4 + c], inC, image, c, p.C4);
-                        }
+                        uint near = uint(clamp(col, 0, int(p.W) - 1));
+                        v[u] = inValue(x[((n * p.H + uint(h)) * p.W + near) * p.C4 + c], inC, image, c, p.C4);
+                        if (uint(col) != near) v[u] = vec4(0.0); // a padded tap is 0 after all that is pending
                     }
                     [[unroll]] for (uint j = 0; j <= REACH; j++) {
                         int r = int(K - STRIDE + i) - int(STRIDE * j); // filter row that joins row h to row row+j of dy
