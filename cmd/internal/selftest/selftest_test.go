@@ -3,26 +3,47 @@ package selftest
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-8d806880/vkeffnet/shaders"
 	"github.com/seed-8d806880/vkeffnet/tests/shadertest"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
 func TestMain(m *testing.M) { os.Exit(shadertest.Main(m)) }
 
-// Every kernel is right on every device here.
+// Every kernel is right on every device here, and no shader goes untested.
 func TestEveryKernel(t *testing.T) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		used := map[string]bool{}
 		for _, c := range tests() {
-			r, _, err := c.check(context.Background(), dev)
+			r, shaders, err := c.check(context.Background(), dev)
 			require.NoError(t, err, "%s %s", c.kernel, c.variant)
 			assert.True(t, r.OK, "%s %s: %s", c.kernel, c.variant, r.Detail)
+			for name := range shaders {
+				used[name] = true
+			}
+		}
+		for _, s := range shaders.All {
+			if strings.HasPrefix(s.Name, "example_") || strings.HasPrefix(s.Name, "ceiling_") || strings.HasPrefix(s.Name, "image_") || !supports(dev, s) {
+				continue
+			}
+			assert.True(t, used[s.Name], "the self-test never runs %s", s.Name)
 		}
 	})
+}
+
+func supports(dev *vk.Device, s *vk.Shader) bool {
+	for _, need := range s.Needs {
+		if !dev.Has(need) {
+			return false
+		}
+	}
+	return true
 }
 
 // A wrong number, a number that is none and a write beside a buffer are found, and the hint is given.

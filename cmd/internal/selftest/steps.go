@@ -22,15 +22,15 @@ func stepTests() []test {
 			{"train", hintFused, layers.Train, false},
 			{"train no-fuse", hintDriver, layers.Train, true},
 		} {
-			list = append(list, test{"whole step, " + name, pass.variant, pass.hint, func(b *bed) { b.step(name, pass.mode, pass.noFuse) }})
+			list = append(list, test{"whole step, " + name, pass.variant, pass.hint, func(b *bed) { b.wholeStep(name, pass.mode, pass.noFuse) }})
 		}
 	}
 	return list
 }
 
-// step compares one pass. The error that is noted is the largest of all tensors relative to the tensor's largest value,
+// wholeStep compares one pass. The error that is noted is the largest of all tensors relative to the tensor's largest value,
 // squared, so that it stands on the scale of the others' NMSE.
-func (b *bed) step(name string, mode layers.Mode, noFuse bool) {
+func (b *bed) wholeStep(name string, mode layers.Mode, noFuse bool) {
 	c, err := golden.Load(name)
 	if err != nil {
 		b.err = err
