@@ -16,15 +16,18 @@ type applyGrid struct {
 	images   int // per call
 }
 
-func newApplyGrid(dev *vk.Device, op string, n, hw, c int) (g applyGrid, err error) {
+func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int) (g applyGrid, err error) {
 	if n < 1 || hw < 1 || c < 8 || c%8 != 0 {
 		return g, &ShapeError{Op: op, Got: fmt.Sprintf("[%d %d %d]", n, hw, c), Want: "at least 1 image and pixel, C a multiple of 8"}
 	}
+	if variant, err = cutVariant(dev, op, variant); err != nil {
+		return g, err
+	}
 	g = applyGrid{n: n, hw: hw, c: c}
-	g.x, g.y = channelLanes(dev, c/4, hw)
+	g.x, g.y = channelLanes(dev, variant, c/4, hw)
 	// Long enough walks that reading the channel's constants weighs little, and that sums have few parts.
 	walk := 8
-	if dev.IsCPU() {
+	if variant == narrowVariant {
 		walk = 64
 	}
 	g.tile = max(g.y*walk, ceilDiv(hw, int(dev.Limits().MaxGroups)))
@@ -53,6 +56,7 @@ type ApplyConfig struct {
 	N, HW, C   int
 	In         Pending // what is pending on x
 	Keep, Skip bool
+	Variant    string // "narrow" or "wide"; empty: chosen
 }
 
 // ApplyArgs are the buffers of an Apply: x, Skip and Out [N HW C], Keep [N].
@@ -70,7 +74,7 @@ type Apply struct {
 // NewApply returns a *ShapeError if the configuration cannot be, and a *vk.UnsupportedError if one image does not fit a
 // binding.
 func NewApply(dev *vk.Device, cfg ApplyConfig) (*Apply, error) {
-	grid, err := newApplyGrid(dev, "apply", cfg.N, cfg.HW, cfg.C)
+	grid, err := newApplyGrid(dev, "apply", cfg.Variant, cfg.N, cfg.HW, cfg.C)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +112,7 @@ func (o *Apply) Record(rec *vk.Recorder, a ApplyArgs) {
 type ApplyGradConfig struct {
 	N, HW, C int
 	DY       GradIn
+	Variant  string // "narrow" or "wide"; empty: chosen
 }
 
 // ApplyGradArgs are the buffers of an ApplyGrad: Out is [N HW C] and may be DY.G.
@@ -129,7 +134,7 @@ func NewApplyGrad(dev *vk.Device, cfg ApplyGradConfig) (*ApplyGrad, error) {
 	if err := cfg.DY.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newApplyGrid(dev, op, cfg.N, cfg.HW, cfg.C)
+	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C)
 	if err != nil {
 		return nil, err
 	}
@@ -165,6 +170,7 @@ func (o *ApplyGrad) Record(rec *vk.Recorder, a ApplyGradArgs) {
 type ApplySinkConfig struct {
 	N, HW, C int
 	Sink     Sink
+	Variant  string // "narrow" or "wide"; empty: chosen
 }
 
 // ApplySinkArgs are the buffers of an ApplySink: DU [N HW C]; Sink.DX may be DU.
@@ -187,7 +193,7 @@ func NewApplySink(dev *vk.Device, cfg ApplySinkConfig) (*ApplySink, error) {
 	if err := cfg.Sink.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newApplyGrid(dev, op, cfg.N, cfg.HW, cfg.C)
+	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C)
 	if err != nil {
 		return nil, err
 	}

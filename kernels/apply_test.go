@@ -15,12 +15,14 @@ import (
 // applyShapes are [N HW C]: one pixel, primes, channels that fill no vector, and more pixels than one tile.
 var applyShapes = [][3]int{{1, 1, 8}, {3, 7, 24}, {2, 131, 40}, {2, 1031, 16}, {1, 67, 160}}
 
-// eachApply runs f as a subtest on every device, for every configuration and shape; name names a configuration.
-func eachApply[C any](t *testing.T, configs []C, name func(C) string, f func(t *testing.T, dev *vk.Device, cfg C, n, hw, c int)) {
+// eachApply runs f as a subtest on every device, for every configuration, shape and variant; name names a configuration.
+func eachApply[C any](t *testing.T, configs []C, name func(C) string, f func(t *testing.T, dev *vk.Device, variant string, cfg C, n, hw, c int)) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, cfg := range configs {
 			for _, s := range applyShapes {
-				t.Run(fmt.Sprintf("%v %s", s, name(cfg)), func(t *testing.T) { f(t, dev, cfg, s[0], s[1], s[2]) })
+				for _, variant := range variants {
+					t.Run(fmt.Sprintf("%v %s/%s", s, name(cfg), variant), func(t *testing.T) { f(t, dev, variant, cfg, s[0], s[1], s[2]) })
+				}
 			}
 		}
 	})
@@ -36,8 +38,8 @@ func TestApply(t *testing.T) {
 	name := func(cfg kernels.ApplyConfig) string {
 		return fmt.Sprint(flags(cfg.In), " keep=", cfg.Keep, " skip=", cfg.Skip)
 	}
-	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, cfg kernels.ApplyConfig, n, hw, c int) {
-		cfg.N, cfg.HW, cfg.C = n, hw, c
+	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, variant string, cfg kernels.ApplyConfig, n, hw, c int) {
+		cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
 		op, err := kernels.NewApply(dev, cfg)
 		require.NoError(t, err)
 		f := newFixture(t, dev)
@@ -61,8 +63,8 @@ func TestApplyGrad(t *testing.T) {
 		{BN: true, Gate: true, NoG: true, Act: kernels.SiLU},
 		{Keep: true},
 	}
-	eachApply(t, configs, flags[kernels.GradIn], func(t *testing.T, dev *vk.Device, dy kernels.GradIn, n, hw, c int) {
-		op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy})
+	eachApply(t, configs, flags[kernels.GradIn], func(t *testing.T, dev *vk.Device, variant string, dy kernels.GradIn, n, hw, c int) {
+		op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy, Variant: variant})
 		require.NoError(t, err)
 		f := newFixture(t, dev)
 		g, wantG := f.grad(dy, n, hw, c)
@@ -94,8 +96,8 @@ func TestApplySink(t *testing.T) {
 		{Add: true, Keep: true, Act: kernels.SiLU, SumsOnly: true},
 		{SE: true, Act: kernels.SiLU},
 	}
-	eachApply(t, configs, flags[kernels.Sink], func(t *testing.T, dev *vk.Device, sink kernels.Sink, n, hw, c int) {
-		op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink})
+	eachApply(t, configs, flags[kernels.Sink], func(t *testing.T, dev *vk.Device, variant string, sink kernels.Sink, n, hw, c int) {
+		op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink, Variant: variant})
 		require.NoError(t, err)
 		f := newFixture(t, dev)
 		du, wantDU := f.random(true, n*hw*c, -1, 1)

@@ -7,12 +7,17 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// checkChannels reports a batch norm that cannot be.
-func checkChannels(op string, c, parts, m int) error {
+// newChannelReduction checks a batch norm of C channels over M rows whose sums have parts terms, and returns the workgroup:
+// x channel groups by y invocations that share the parts.
+func newChannelReduction(dev *vk.Device, op, variant string, c, parts, m int) (x, y int, err error) {
 	if c < 8 || c%8 != 0 || parts < 1 || m < 1 {
-		return &ShapeError{Op: op, Got: fmt.Sprintf("C=%d, %d parts, M=%d", c, parts, m), Want: "C a multiple of 8, parts and M at least 1"}
+		return 0, 0, &ShapeError{Op: op, Got: fmt.Sprintf("C=%d, %d parts, M=%d", c, parts, m), Want: "C a multiple of 8, parts and M at least 1"}
 	}
-	return nil
+	if variant, err = cutVariant(dev, op, variant); err != nil {
+		return 0, 0, err
+	}
+	x, y = reduceLanes(dev, variant, c/4, parts)
+	return x, y, nil
 }
 
 // BNFinalizeConfig is the shape of a BNFinalize.
@@ -20,6 +25,7 @@ type BNFinalizeConfig struct {
 	C, Parts, M int     // channels; partial statistics; M = N*H*W rows in all of them
 	Eps         float32 // added to the variance
 	Momentum    float32 // running = (1 - momentum)*running + momentum*batch, as in PyTorch; TensorFlow's is 1 - momentum
+	Variant     string  // "narrow" or "wide"; empty: chosen
 }
 
 // BNFinalizeArgs are the buffers of a BNFinalize: Stats [Parts][2][C] (mean, M2) then [Parts] counts; Gamma, Beta,
@@ -39,12 +45,11 @@ type BNFinalize struct {
 
 // NewBNFinalize returns a *ShapeError if the configuration cannot be.
 func NewBNFinalize(dev *vk.Device, cfg BNFinalizeConfig) (*BNFinalize, error) {
-	if err := checkChannels("bn finalize", cfg.C, cfg.Parts, cfg.M); err != nil {
+	x, y, err := newChannelReduction(dev, "bn finalize", cfg.Variant, cfg.C, cfg.Parts, cfg.M)
+	if err != nil {
 		return nil, err
 	}
-	o := &BNFinalize{cfg: cfg}
-	o.x, o.y = reduceLanes(dev, cfg.C/4, cfg.Parts)
-	return o, nil
+	return &BNFinalize{cfg: cfg, x: x, y: y}, nil
 }
 
 // Record appends the call.
@@ -71,7 +76,8 @@ func (o *BNFinalize) Record(rec *vk.Recorder, a BNFinalizeArgs) {
 
 // BNBackwardConfig is the shape of a BNBackward.
 type BNBackwardConfig struct {
-	C, Parts, M int // channels; partial sums; M = N*H*W
+	C, Parts, M int    // channels; partial sums; M = N*H*W
+	Variant     string // "narrow" or "wide"; empty: chosen
 }
 
 // BNBackwardArgs are the buffers of a BNBackward: Sums [Parts][2][C], BN [6][C], DGamma and DBeta [C].
@@ -88,12 +94,11 @@ type BNBackward struct {
 
 // NewBNBackward returns a *ShapeError if the configuration cannot be.
 func NewBNBackward(dev *vk.Device, cfg BNBackwardConfig) (*BNBackward, error) {
-	if err := checkChannels("bn backward", cfg.C, cfg.Parts, cfg.M); err != nil {
+	x, y, err := newChannelReduction(dev, "bn backward", cfg.Variant, cfg.C, cfg.Parts, cfg.M)
+	if err != nil {
 		return nil, err
 	}
-	o := &BNBackward{cfg: cfg}
-	o.x, o.y = reduceLanes(dev, cfg.C/4, cfg.Parts)
-	return o, nil
+	return &BNBackward{cfg: cfg, x: x, y: y}, nil
 }
 
 // Record appends the call.
@@ -118,8 +123,9 @@ func (o *BNBackward) Record(rec *vk.Recorder, a BNBackwardArgs) {
 
 // BNBackwardSEConfig is the shape of a BNBackwardSE.
 type BNBackwardSEConfig struct {
-	N, C, M int  // images; channels; M = N*H*W
-	NoG     bool // the tensor is only pooled (the head): S and Gate are absent
+	N, C, M int    // images; channels; M = N*H*W
+	NoG     bool   // the tensor is only pooled (the head): S and Gate are absent
+	Variant string // "narrow" or "wide"; empty: chosen
 }
 
 // BNBackwardSEArgs are the buffers of a BNBackwardSE: S [N][3][C] (s0, s1, s3), Gate and E [N][C], Pool [3][N][C] (mean, s2,
@@ -140,12 +146,11 @@ type BNBackwardSE struct {
 
 // NewBNBackwardSE returns a *ShapeError if the configuration cannot be.
 func NewBNBackwardSE(dev *vk.Device, cfg BNBackwardSEConfig) (*BNBackwardSE, error) {
-	if err := checkChannels("bn backward se", cfg.C, cfg.N, cfg.M); err != nil {
+	x, y, err := newChannelReduction(dev, "bn backward se", cfg.Variant, cfg.C, cfg.N, cfg.M)
+	if err != nil {
 		return nil, err
 	}
-	o := &BNBackwardSE{cfg: cfg}
-	o.x, o.y = reduceLanes(dev, cfg.C/4, cfg.N)
-	return o, nil
+	return &BNBackwardSE{cfg: cfg, x: x, y: y}, nil
 }
 
 // Record appends the call.

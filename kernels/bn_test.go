@@ -35,6 +35,12 @@ func partialStats(y []float64, parts, c int) []float32 {
 	return stats
 }
 
+func eachVariant(t *testing.T, name string, f func(t *testing.T, variant string)) {
+	for _, variant := range variants {
+		t.Run(name+"/"+variant, func(t *testing.T) { f(t, variant) })
+	}
+}
+
 func TestBNFinalize(t *testing.T) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, s := range []struct {
@@ -43,9 +49,9 @@ func TestBNFinalize(t *testing.T) {
 		}{
 			{8, 1, 1, 0}, {8, 1, 7, 0}, {24, 3, 11, 0}, {40, 67, 200, 1}, {136, 5, 31, -1}, {8, 3001, 7001, 0.5}, {16, 257, 4099, 1000},
 		} {
-			t.Run(fmt.Sprintf("C=%d parts=%d rows=%d mean=%g", s.c, s.parts, s.rows, s.mean), func(t *testing.T) {
+			eachVariant(t, fmt.Sprintf("C=%d parts=%d rows=%d mean=%g", s.c, s.parts, s.rows, s.mean), func(t *testing.T, variant string) {
 				const eps, momentum = 1e-3, 0.1
-				op, err := kernels.NewBNFinalize(dev, kernels.BNFinalizeConfig{C: s.c, Parts: s.parts, M: s.rows, Eps: eps, Momentum: momentum})
+				op, err := kernels.NewBNFinalize(dev, kernels.BNFinalizeConfig{C: s.c, Parts: s.parts, M: s.rows, Eps: eps, Momentum: momentum, Variant: variant})
 				require.NoError(t, err)
 				f := newFixture(t, dev)
 				y := shadertest.Float64s(shadertest.RandIn(1, s.rows*s.c, s.mean-1.7, s.mean+1.7)) // standard deviation 1
@@ -77,9 +83,9 @@ func TestBNFinalize(t *testing.T) {
 func TestBNBackward(t *testing.T) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, s := range [][3]int{{8, 1, 1}, {24, 3, 50}, {136, 67, 1000}, {8, 3001, 9000}} {
-			t.Run(fmt.Sprint(s), func(t *testing.T) {
+			eachVariant(t, fmt.Sprint(s), func(t *testing.T, variant string) {
 				c, parts, m := s[0], s[1], s[2]
-				op, err := kernels.NewBNBackward(dev, kernels.BNBackwardConfig{C: c, Parts: parts, M: m})
+				op, err := kernels.NewBNBackward(dev, kernels.BNBackwardConfig{C: c, Parts: parts, M: m, Variant: variant})
 				require.NoError(t, err)
 				f := newFixture(t, dev)
 				sums, wantSums := f.random(true, parts*2*c, -1, 1)
@@ -111,9 +117,9 @@ func TestBNBackwardSE(t *testing.T) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, s := range [][2]int{{1, 8}, {3, 24}, {67, 136}, {300, 8}} {
 			for _, noG := range []bool{false, true} {
-				t.Run(fmt.Sprint(s, " NoG=", noG), func(t *testing.T) {
+				eachVariant(t, fmt.Sprint(s, " NoG=", noG), func(t *testing.T, variant string) {
 					n, c := s[0], s[1]
-					op, err := kernels.NewBNBackwardSE(dev, kernels.BNBackwardSEConfig{N: n, C: c, M: 5 * n, NoG: noG})
+					op, err := kernels.NewBNBackwardSE(dev, kernels.BNBackwardSEConfig{N: n, C: c, M: 5 * n, NoG: noG, Variant: variant})
 					require.NoError(t, err)
 					f := newFixture(t, dev)
 					sums, wantS := f.random(!noG, n*3*c, -1, 1)

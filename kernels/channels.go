@@ -13,12 +13,29 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
 func roundUp(a, b int64) int64 { return (a + b - 1) / b * b }
 
+// The variants of these kernels differ only in how the work is cut up. Narrow has small workgroups and long walks: on a
+// CPU driver a subgroup is one vector, and workgroups are what runs in parallel. Wide has many invocations, for GPUs.
+const (
+	narrowVariant = "narrow"
+	wideVariant   = "wide"
+)
+
+// cutVariant resolves a variant's name; the empty one means the device's own.
+func cutVariant(dev *vk.Device, op, name string) (string, error) {
+	switch {
+	case name == narrowVariant, name == "" && dev.IsCPU():
+		return narrowVariant, nil
+	case name == wideVariant, name == "":
+		return wideVariant, nil
+	}
+	return "", &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "narrow or wide"}
+}
+
 // channelLanes returns a workgroup of x invocations along c4 channel groups and y along up to items things that do not
 // depend on each other, with few invocations idle.
-func channelLanes(dev *vk.Device, c4, items int) (x, y int) {
+func channelLanes(dev *vk.Device, variant string, c4, items int) (x, y int) {
 	most := 128
-	if dev.IsCPU() {
-		// A subgroup is one vector of the CPU; what runs in parallel are the workgroups, so they are small.
+	if variant == narrowVariant {
 		most = 8
 	}
 	most = min(most, int(dev.Limits().Invocations))
@@ -27,17 +44,16 @@ func channelLanes(dev *vk.Device, c4, items int) (x, y int) {
 }
 
 // reduceLanes is channelLanes for y invocations that share a sum of items terms and add their parts in shared memory.
-func reduceLanes(dev *vk.Device, c4, items int) (x, y int) {
-	if dev.IsCPU() {
-		x = min(c4, 8)
+func reduceLanes(dev *vk.Device, variant string, c4, items int) (x, y int) {
+	x = min(c4, 8) // 128 bytes
+	if variant == narrowVariant {
 		return x, max(min(items/64, 8), 1) // a barrier costs as much as adding tens of terms
 	}
 	most := min(256, int(dev.Limits().Invocations))
-	x = min(c4, 8) // 128 bytes
 	return x, max(min(most/x, items), 1)
 }
 
-// images is how many images one call of a kernel takes: all n where the bindings allow it, else as many as keep every
+// imagesPerCall is how many images one call of a kernel takes: all n where the bindings allow it, else as many as keep every
 // binding within Limits.MaxRange and every offset aligned.
 func imagesPerCall(dev *vk.Device, op string, n int, perImage ...int64) (int, error) {
 	l := dev.Limits()

@@ -14,24 +14,31 @@ type depthwiseGrid struct {
 	rows, runs int // runs of rows rows
 	x, y       int // workgroup: along channels, along tiles
 	images     int // per call
+	variant    string
 }
 
-// newDepthwiseGrid cuts an output of p x q; perImage is the size of an image in each tensor.
-func newDepthwiseGrid(dev *vk.Device, op string, conv Conv, p, q int, perImage ...int64) (g depthwiseGrid, err error) {
-	c4 := conv.C / 4
-	g.tq = min(q, 4)
-	if dev.IsCPU() {
-		g.rows = p
-	} else {
-		// Runs short enough that the device is filled, long enough that their first rows, read twice, weigh little.
-		const enough = 1 << 17
-		g.strips = ceilDiv(q, g.tq)
-		runs := min(ceilDiv(enough, conv.N*g.strips*c4), ceilDiv(p, 4))
-		g.rows = ceilDiv(p, runs)
+// newDepthwiseGrid cuts an output of p x q of which an invocation computes columns times tq columns; perImage is the
+// size of an image in each tensor.
+func newDepthwiseGrid(dev *vk.Device, op, variant string, conv Conv, p, q, columns int, perImage ...int64) (g depthwiseGrid, err error) {
+	if g.variant, err = cutVariant(dev, op, variant); err != nil {
+		return g, err
 	}
-	g.strips, g.runs = ceilDiv(q, g.tq), ceilDiv(p, g.rows)
-	g.x, g.y = channelLanes(dev, c4, g.strips*g.runs)
-	g.images, err = imagesPerCall(dev, op, conv.N, perImage...)
+	// Registers bound the strip: (K-1)/stride+1 rows of it and K*K taps, 4 channels each. Wider strips activate fewer
+	// elements twice; on lavapipe strips of 4 beat strips of 2 by a tenth to a half (BenchmarkDepthwise).
+	g.tq = min(q, 4)
+	if conv.R > 3 || columns > 1 {
+		g.tq = min(q, 2)
+	}
+	c4 := conv.C / 4
+	g.strips, g.rows = ceilDiv(q, g.tq), p
+	if g.variant == wideVariant {
+		// Runs short enough that the device is filled, long enough that their first rows, read twice, weigh little.
+		const enough, least = 1 << 17, 4
+		g.rows = ceilDiv(p, min(ceilDiv(enough, conv.N*g.strips*c4), ceilDiv(p, least)))
+	}
+	g.runs = ceilDiv(p, g.rows)
+	g.x, g.y = channelLanes(dev, g.variant, c4, g.strips*g.runs)
+	g.images, err = imagesPerCall(dev, op+" "+conv.String(), conv.N, perImage...)
 	return g, err
 }
 
@@ -41,7 +48,7 @@ func (g *depthwiseGrid) groups(conv Conv, count int) [3]uint32 {
 }
 
 // checkDepthwise reports shapes that are no depthwise convolution of this package.
-func checkDepthwise(op string, c Conv, variant string) error {
+func checkDepthwise(op string, c Conv) error {
 	switch {
 	case c.N < 1 || c.H < 1 || c.W < 1 || c.P < 1 || c.Q < 1 || c.C < 8 || c.C%8 != 0:
 		return &ShapeError{Op: op, Got: c.String(), Want: "sizes of at least 1 and C a multiple of 8"}
@@ -51,13 +58,11 @@ func checkDepthwise(op string, c Conv, variant string) error {
 		return &ShapeError{Op: op, Got: c.String(), Want: "a filter of 3x3 or 5x5 and stride 1 or 2"}
 	case c.PadTop < 0 || c.PadTop >= c.R || c.PadLeft < 0 || c.PadLeft >= c.S:
 		return &ShapeError{Op: op, Got: fmt.Sprintf("padding of %d and %d", c.PadTop, c.PadLeft), Want: "less than the filter"}
-	case variant != "" && variant != "simple":
-		return &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", variant), Want: `"simple"`}
 	}
 	return nil
 }
 
-// flops is what a depthwise convolution needs for count images in each of its passes.
+// depthwiseFLOPs is what a depthwise convolution needs for count images in each of its passes.
 func depthwiseFLOPs(c Conv, count int) int64 {
 	return 2 * int64(count) * int64(c.P) * int64(c.Q) * int64(c.C) * int64(c.R) * int64(c.S)
 }
@@ -69,7 +74,7 @@ type DepthwiseFwdConfig struct {
 	Stats   bool    // take partial statistics of y
 	Bias    bool
 	ActOut  Act
-	Variant string // "simple"; empty: chosen
+	Variant string // "narrow" or "wide"; empty: chosen
 }
 
 // DepthwiseFwdArgs are the buffers of a DepthwiseFwd: float32 x [N H W C] and what is pending on it, w [R S C], bias [C],
@@ -96,10 +101,10 @@ type DepthwiseFwd struct {
 func NewDepthwiseFwd(dev *vk.Device, cfg DepthwiseFwdConfig) (*DepthwiseFwd, error) {
 	const op = "depthwise fwd"
 	c := cfg.Conv
-	if err := checkDepthwise(op, c, cfg.Variant); err != nil {
+	if err := checkDepthwise(op, c); err != nil {
 		return nil, err
 	}
-	grid, err := newDepthwiseGrid(dev, op+" "+c.String(), c, c.P, c.Q, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
+	grid, err := newDepthwiseGrid(dev, op, cfg.Variant, c, c.P, c.Q, 1, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +123,9 @@ func (o *DepthwiseFwd) StatsBytes() int64 {
 	parts := int64(o.Parts())
 	return when(o.cfg.Stats, 4*(parts*2*int64(o.cfg.Conv.C)+roundUp(parts, 4)))
 }
+
+// Variant is the one that was chosen.
+func (o *DepthwiseFwd) Variant() string { return o.grid.variant }
 
 // Record appends the calls.
 func (o *DepthwiseFwd) Record(rec *vk.Recorder, a DepthwiseFwdArgs) {
@@ -156,7 +164,7 @@ type DepthwiseDgradConfig struct {
 	Conv    Conv
 	DY      GradIn // how dy is built from its parts
 	Sink    Sink   // what happens to du
-	Variant string // "simple"; empty: chosen
+	Variant string // "narrow" or "wide"; empty: chosen
 }
 
 // DepthwiseDgradArgs are the buffers of a DepthwiseDgrad: W is [R S C].
@@ -183,7 +191,7 @@ type DepthwiseDgrad struct {
 func NewDepthwiseDgrad(dev *vk.Device, cfg DepthwiseDgradConfig) (*DepthwiseDgrad, error) {
 	const op = "depthwise dgrad"
 	c := cfg.Conv
-	if err := checkDepthwise(op, c, cfg.Variant); err != nil {
+	if err := checkDepthwise(op, c); err != nil {
 		return nil, err
 	}
 	if err := cfg.DY.check(op); err != nil {
@@ -194,7 +202,7 @@ func NewDepthwiseDgrad(dev *vk.Device, cfg DepthwiseDgradConfig) (*DepthwiseDgra
 	}
 	// Rows and columns of dy at which a stride of du begins: the first lies padTop before the image.
 	p, q := (c.H-1+c.PadTop)/c.Stride+1, (c.W-1+c.PadLeft)/c.Stride+1
-	grid, err := newDepthwiseGrid(dev, op+" "+c.String(), c, p, q, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
+	grid, err := newDepthwiseGrid(dev, op, cfg.Variant, c, p, q, c.Stride, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +227,9 @@ func (o *DepthwiseDgrad) SumsBytes() int64 {
 	c := o.cfg.Conv
 	return when(o.cfg.Sink.takesSums(), 4*int64(c.N*o.grid.strips*o.grid.runs)*int64(o.cfg.Sink.rows()*c.C))
 }
+
+// Variant is the one that was chosen.
+func (o *DepthwiseDgrad) Variant() string { return o.grid.variant }
 
 // Record appends the calls.
 func (o *DepthwiseDgrad) Record(rec *vk.Recorder, a DepthwiseDgradArgs) {

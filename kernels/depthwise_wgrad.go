@@ -12,7 +12,7 @@ type DepthwiseWgradConfig struct {
 	Conv    Conv
 	DY      GradIn  // how dy is built from its parts
 	In      Pending // what is pending on x
-	Variant string  // "simple"; empty: chosen
+	Variant string  // "narrow" or "wide"; empty: chosen
 }
 
 // DepthwiseWgradArgs are the buffers of a DepthwiseWgrad: DW is [R S C], Scratch has ScratchBytes.
@@ -41,25 +41,25 @@ type DepthwiseWgrad struct {
 func NewDepthwiseWgrad(dev *vk.Device, cfg DepthwiseWgradConfig) (*DepthwiseWgrad, error) {
 	const op = "depthwise wgrad"
 	c := cfg.Conv
-	if err := checkDepthwise(op, c, cfg.Variant); err != nil {
+	if err := checkDepthwise(op, c); err != nil {
 		return nil, err
 	}
 	if err := cfg.DY.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newDepthwiseGrid(dev, op+" "+c.String(), c, c.P, c.Q, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
+	grid, err := newDepthwiseGrid(dev, op, cfg.Variant, c, c.P, c.Q, 1, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
 	if err != nil {
 		return nil, err
 	}
 	o := &DepthwiseWgrad{cfg: cfg, grid: grid, calls: ceilDiv(c.N, grid.images)}
 	// Enough invocations to fill the device, but no more splits than tiles or than a binding holds.
 	enough := 1 << 15
-	if dev.IsCPU() {
+	if grid.variant == narrowVariant {
 		enough = 1 << 8
 	}
 	most := dev.Limits().MaxRange / (int64(o.calls) * 4 * int64(c.R*c.S*c.C))
 	o.splits = max(min(ceilDiv(enough, c.C/4), grid.images*grid.strips*grid.runs, int(most)), 1)
-	o.grid.x, o.grid.y = channelLanes(dev, c.C/4, o.splits)
+	o.grid.x, o.grid.y = channelLanes(dev, grid.variant, c.C/4, o.splits)
 	o.spec = shaders.DepthwiseWgradSpec{
 		LocalX: uint32(o.grid.x), LocalY: uint32(o.grid.y), K: uint32(c.R), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
 		DyBn: cfg.DY.BN, DyKeep: cfg.DY.Keep, DyGate: cfg.DY.Gate, DyNog: cfg.DY.NoG, DyAct: uint32(cfg.DY.Act),
@@ -73,6 +73,9 @@ func (o *DepthwiseWgrad) ScratchBytes() int64 {
 	c, rows := o.cfg.Conv, o.splits*o.calls
 	return when(rows > 1, 4*int64(rows)*int64(c.R*c.S*c.C))
 }
+
+// Variant is the one that was chosen.
+func (o *DepthwiseWgrad) Variant() string { return o.grid.variant }
 
 // Record appends the calls.
 func (o *DepthwiseWgrad) Record(rec *vk.Recorder, a DepthwiseWgradArgs) {

@@ -14,6 +14,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(shadertest.Main(m)) }
 
+// variants are the two ways in which kernels over channels cut up their work.
+var variants = []string{"narrow", "wide"}
+
 // fixture makes the random buffers of a case, each with what the float64 twin gets.
 type fixture struct {
 	*shadertest.Case

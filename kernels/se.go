@@ -12,6 +12,7 @@ type PoolConfig struct {
 	N, HW, C int
 	In       Pending // what is pending on x
 	Grad     bool    // take the sums that the backward pass needs; In has a batch norm and no gate
+	Variant  string  // "narrow" or "wide"; empty: chosen
 }
 
 // PoolArgs are the buffers of a Pool: x [N HW C]; Pool [1][N][C], with Grad [3][N][C].
@@ -39,8 +40,11 @@ func NewPool(dev *vk.Device, cfg PoolConfig) (*Pool, error) {
 		return nil, &ShapeError{Op: op, Got: "Grad of a tensor without batch norm or with a gate", Want: "a batch norm and no gate"}
 	}
 	o := &Pool{cfg: cfg}
-	o.x, o.y = reduceLanes(dev, cfg.C/4, cfg.HW)
-	var err error
+	variant, err := cutVariant(dev, op, cfg.Variant)
+	if err != nil {
+		return nil, err
+	}
+	o.x, o.y = reduceLanes(dev, variant, cfg.C/4, cfg.HW)
 	o.images, err = imagesPerCall(dev, op, cfg.N, 4*int64(cfg.HW)*int64(cfg.C))
 	return o, err
 }
@@ -96,15 +100,18 @@ func checkSE(dev *vk.Device, op string, n, c, r, local int) error {
 }
 
 // seLanes is the workgroup of SEFwd and SEBwd, which works on one image, and how many invocations share a hidden unit.
-func seLanes(dev *vk.Device) (local, share int) {
-	if dev.IsCPU() {
+func seLanes(dev *vk.Device, variant string) (local, share int) {
+	if variant == narrowVariant {
 		return 32, 8
 	}
 	return min(256, int(dev.Limits().Invocations)), 16
 }
 
 // SEFwdConfig is the shape of an SEFwd: R hidden units for C channels.
-type SEFwdConfig struct{ N, C, R int }
+type SEFwdConfig struct {
+	N, C, R int
+	Variant string // "narrow" or "wide"; empty: chosen
+}
 
 // SEFwdArgs are the buffers of an SEFwd: Pool [N][C] (row 0 of Pool's output), W1 [R][C], B1 [R], W2 [C][R], B2 [C], Hidden
 // [N][R], Gate [N][C].
@@ -125,9 +132,17 @@ type SEFwd struct {
 // NewSEFwd returns a *ShapeError if the configuration cannot be, and a *vk.UnsupportedError if R hidden units do not fit
 // the device's shared memory.
 func NewSEFwd(dev *vk.Device, cfg SEFwdConfig) (*SEFwd, error) {
+	const op = "se fwd"
+	variant, err := cutVariant(dev, op, cfg.Variant)
+	if err != nil {
+		return nil, err
+	}
 	o := &SEFwd{cfg: cfg}
-	o.local, o.share = seLanes(dev)
-	return o, checkSE(dev, "se fwd", cfg.N, cfg.C, cfg.R, o.local)
+	o.local, o.share = seLanes(dev, variant)
+	if err := checkSE(dev, op, cfg.N, cfg.C, cfg.R, o.local); err != nil {
+		return nil, err
+	}
+	return o, nil
 }
 
 // Record appends the call.
@@ -153,7 +168,10 @@ func (o *SEFwd) Record(rec *vk.Recorder, a SEFwdArgs) {
 }
 
 // SEBwdConfig is the shape of an SEBwd: HW pixels were pooled, the sums have Parts parts per image.
-type SEBwdConfig struct{ N, C, R, HW, Parts int }
+type SEBwdConfig struct {
+	N, C, R, HW, Parts int
+	Variant            string // "narrow" or "wide"; empty: chosen
+}
 
 // SEBwdArgs are the buffers of an SEBwd: Sums [N][Parts][3][C] (s0, s1, s3 of a Sink with SE), Gate [N][C], Hidden [N][R], Pool
 // [N][C] (row 0 of Pool's output), W1 [R][C], W2 [C][R], S [N][3][C], E [N][C], DW1 [R][C], DB1 [R], DW2 [C][R], DB2 [C], Scratch of
@@ -181,15 +199,18 @@ type SEBwd struct {
 // the device's shared memory.
 func NewSEBwd(dev *vk.Device, cfg SEBwdConfig) (*SEBwd, error) {
 	const op = "se bwd"
+	variant, err := cutVariant(dev, op, cfg.Variant)
+	if err != nil {
+		return nil, err
+	}
 	o := &SEBwd{cfg: cfg, align: int64(dev.Limits().OffsetAlign)}
-	o.local, o.share = seLanes(dev)
+	o.local, o.share = seLanes(dev, variant)
 	if err := checkSE(dev, op, cfg.N, cfg.C, cfg.R, o.local); err != nil {
 		return nil, err
 	}
 	if cfg.HW < 1 || cfg.Parts < 1 {
 		return nil, &ShapeError{Op: op, Got: fmt.Sprintf("HW=%d, %d parts", cfg.HW, cfg.Parts), Want: "at least 1"}
 	}
-	var err error
 	o.images, err = imagesPerCall(dev, op, cfg.N, 12*int64(cfg.Parts)*int64(cfg.C))
 	return o, err
 }

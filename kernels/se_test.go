@@ -21,8 +21,8 @@ func TestPool(t *testing.T) {
 		{},
 	}
 	name := func(cfg kernels.PoolConfig) string { return fmt.Sprint(flags(cfg.In), " grad=", cfg.Grad) }
-	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, cfg kernels.PoolConfig, n, hw, c int) {
-		cfg.N, cfg.HW, cfg.C = n, hw, c
+	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, variant string, cfg kernels.PoolConfig, n, hw, c int) {
+		cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
 		op, err := kernels.NewPool(dev, cfg)
 		require.NoError(t, err)
 		f := newFixture(t, dev)
@@ -45,15 +45,17 @@ var seShapes = [][5]int{{1, 8, 1, 1, 1}, {3, 24, 5, 7, 2}, {2, 192, 12, 16, 1}, 
 func TestSE(t *testing.T) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, s := range seShapes {
-			t.Run(fmt.Sprint(s), func(t *testing.T) { testSE(t, dev, s[0], s[1], s[2], s[3], s[4]) })
+			for _, variant := range variants {
+				t.Run(fmt.Sprintf("%v/%s", s, variant), func(t *testing.T) { testSE(t, dev, variant, s[0], s[1], s[2], s[3], s[4]) })
+			}
 		}
 	})
 }
 
-func testSE(t *testing.T, dev *vk.Device, n, c, r, hw, parts int) {
-	fwd, err := kernels.NewSEFwd(dev, kernels.SEFwdConfig{N: n, C: c, R: r})
+func testSE(t *testing.T, dev *vk.Device, variant string, n, c, r, hw, parts int) {
+	fwd, err := kernels.NewSEFwd(dev, kernels.SEFwdConfig{N: n, C: c, R: r, Variant: variant})
 	require.NoError(t, err)
-	bwd, err := kernels.NewSEBwd(dev, kernels.SEBwdConfig{N: n, C: c, R: r, HW: hw, Parts: parts})
+	bwd, err := kernels.NewSEBwd(dev, kernels.SEBwdConfig{N: n, C: c, R: r, HW: hw, Parts: parts, Variant: variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
 	var want ref.SEWeights
