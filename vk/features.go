@@ -14,18 +14,19 @@ var featureStructs = []struct {
 	sType     uint32
 	extension string
 	since     uint32 // the Vulkan version that includes it, or 0
+	header    uint32 // where since is 0: the version of Vulkan's headers that brought it
 	members   []string
 }{
-	{1000083000, "VK_KHR_16bit_storage", api11, []string{"storageBuffer16BitAccess", "uniformAndStorageBuffer16BitAccess"}},
-	{1000177000, "VK_KHR_8bit_storage", api12, []string{"storageBuffer8BitAccess", "uniformAndStorageBuffer8BitAccess"}},
-	{1000082000, "VK_KHR_shader_float16_int8", api12, []string{"shaderFloat16", "shaderInt8"}},
-	{1000175000, "VK_KHR_shader_subgroup_extended_types", api12, []string{"shaderSubgroupExtendedTypes"}},
-	{1000211000, "VK_KHR_vulkan_memory_model", api12, []string{"vulkanMemoryModel", "vulkanMemoryModelDeviceScope"}},
-	{1000225002, "VK_EXT_subgroup_size_control", api13, []string{"subgroupSizeControl", "computeFullSubgroups"}},
-	{1000280000, "VK_KHR_shader_integer_dot_product", api13, []string{"shaderIntegerDotProduct"}},
-	{1000141000, "VK_KHR_shader_bfloat16", 0, []string{"shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"}},
-	{1000506000, "VK_KHR_cooperative_matrix", 0, []string{"cooperativeMatrix"}},
-	{1000593000, "VK_NV_cooperative_matrix2", 0, []string{"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions",
+	{1000083000, "VK_KHR_16bit_storage", api11, 0, []string{"storageBuffer16BitAccess", "uniformAndStorageBuffer16BitAccess"}},
+	{1000177000, "VK_KHR_8bit_storage", api12, 0, []string{"storageBuffer8BitAccess", "uniformAndStorageBuffer8BitAccess"}},
+	{1000082000, "VK_KHR_shader_float16_int8", api12, 0, []string{"shaderFloat16", "shaderInt8"}},
+	{1000175000, "VK_KHR_shader_subgroup_extended_types", api12, 0, []string{"shaderSubgroupExtendedTypes"}},
+	{1000211000, "VK_KHR_vulkan_memory_model", api12, 0, []string{"vulkanMemoryModel", "vulkanMemoryModelDeviceScope"}},
+	{1000225002, "VK_EXT_subgroup_size_control", api13, 0, []string{"subgroupSizeControl", "computeFullSubgroups"}},
+	{1000280000, "VK_KHR_shader_integer_dot_product", api13, 0, []string{"shaderIntegerDotProduct"}},
+	{1000141000, "VK_KHR_shader_bfloat16", 0, api14 | 308, []string{"shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"}},
+	{1000506000, "VK_KHR_cooperative_matrix", 0, api13 | 255, []string{"cooperativeMatrix"}},
+	{1000593000, "VK_NV_cooperative_matrix2", 0, api13 | 300, []string{"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions",
 		"cooperativeMatrixReductions", "cooperativeMatrixConversions", "cooperativeMatrixPerElementOperations",
 		"cooperativeMatrixTensorAddressing", "cooperativeMatrixBlockLoads"}},
 }
@@ -48,12 +49,14 @@ type features struct {
 
 func (f *features) has(name string) bool { return f.names[name] }
 
-func queryFeatures(h vulkan.PhysicalDevice, api uint32, extensions []string, p raw.Properties, disable []string) features {
+// queryFeatures finds the features to enable. A validation layer (its version, or 0 without) that is older than
+// an extension would call its use an error, so that such an extension is hidden from it.
+func queryFeatures(h vulkan.PhysicalDevice, api, layer uint32, extensions []string, p raw.Properties, disable []string) features {
 	f := features{names: map[string]bool{}}
 	hidden := func(name string) bool { return slices.Contains(disable, name) }
 	for _, s := range featureStructs {
 		present := slices.Contains(extensions, s.extension)
-		if hidden(s.extension) || !present && (s.since == 0 || api < s.since) {
+		if hidden(s.extension) || layer != 0 && layer < s.header || !present && (s.since == 0 || api < s.since) {
 			continue
 		}
 		if s.extension == "VK_NV_cooperative_matrix2" && !f.names["VK_KHR_cooperative_matrix"] {

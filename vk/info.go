@@ -148,7 +148,7 @@ func (in *instance) probe(h vulkan.PhysicalDevice, o *Options) (*physical, error
 	if p.info.DriverVersion == "" {
 		p.info.DriverVersion = vulkan.Version(core.DriverVersion).String()
 	}
-	p.features = queryFeatures(h, api, p.extensions, more, o.Disable)
+	p.features = queryFeatures(h, api, in.layer, p.extensions, more, o.Disable)
 
 	p.probeMemory()
 	p.limits = Limits{

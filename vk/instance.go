@@ -3,7 +3,6 @@ package vk
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	vulkan "github.com/vulkan-go/vulkan"
 
@@ -14,6 +13,7 @@ const (
 	api11           = 1<<22 | 1<<12
 	api12           = 1<<22 | 2<<12
 	api13           = 1<<22 | 3<<12
+	api14           = 1<<22 | 4<<12
 	validationLayer = "VK_LAYER_KHRONOS_validation"
 	debugUtils      = "VK_EXT_debug_utils"
 )
@@ -24,6 +24,7 @@ type instance struct {
 	census
 	handle   vulkan.Instance
 	api      uint32 // the version asked for
+	layer    uint32 // the version that the validation layer knows; 0 without validation
 	listened bool
 }
 
@@ -93,12 +94,14 @@ func (in *instance) create(o *Options) error {
 
 // validation returns the layer and the extensions that validation needs, if they are installed.
 func (in *instance) validation() (layers, extensions []string, err error) {
-	var have []string
-	err = in.do("vkEnumerateInstanceLayerProperties", func() (r vulkan.Result) { have, r = raw.InstanceLayers(); return })
+	err = in.do("vkEnumerateInstanceLayerProperties", func() (r vulkan.Result) {
+		in.layer, r = raw.LayerVersion(validationLayer)
+		return
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	if !slices.Contains(have, validationLayer) {
+	if in.layer == 0 {
 		return nil, nil, &UnsupportedError{"Options.Validate", validationLayer + " (apt-get install vulkan-validationlayers)"}
 	}
 	return []string{validationLayer}, []string{debugUtils, "VK_EXT_validation_features"}, nil

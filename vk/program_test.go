@@ -230,10 +230,14 @@ func TestConcurrentUse(t *testing.T) {
 					return
 				}
 				assert.NoError(t, d.Upload(x.Range(), make([]byte, 4096)))
+				z, err := d.NewBuffer("z", 4096, vk.DeviceMemory)
+				if !assert.NoError(t, err) {
+					return
+				}
 				rec := d.NewRecorder("worker")
 				for range 10 {
 					rec.Dispatch(callSpin(uint32(worker), x.Range()))
-					c := callSaxpy(0, x.Range(), x.Range())
+					c := callSaxpy(0, z.Range(), z.Range())
 					c.Spec = []uint32{32, uint32(i % 2)}
 					c.Groups[0] *= 2
 					rec.Dispatch(c)
@@ -250,6 +254,7 @@ func TestConcurrentUse(t *testing.T) {
 				assert.Equal(t, uint32(30), binary.LittleEndian.Uint32(got))
 				p.Release()
 				x.Release()
+				z.Release()
 			}
 		}()
 	}

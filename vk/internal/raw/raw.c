@@ -101,24 +101,18 @@ static void copy_names(char *names, const char *from, size_t size, uint32_t coun
 	for (uint32_t i = 0; i < count; i++) memcpy(names + 256 * i, from + size * i, 256);
 }
 
-int32_t vx_instance_extensions(const char *layer, uint32_t *n, char *names) {
-	VkResult (*f)(const char *, uint32_t *, Extension *) =
-		(VkResult(*)(const char *, uint32_t *, Extension *))getProc(NULL, "vkEnumerateInstanceExtensionProperties");
-	if (!names) return f(layer, n, NULL);
-	Extension *e = calloc(*n, sizeof *e);
-	VkResult r = f(layer, n, e);
-	copy_names(names, (char *)e, sizeof *e, *n);
-	free(e);
-	return r;
-}
-
-int32_t vx_instance_layers(uint32_t *n, char *names) {
+// Gives the version of Vulkan that a layer was written for; 0 if there is no such layer.
+int32_t vx_layer_version(const char *name, uint32_t *version) {
 	VkResult (*f)(uint32_t *, Layer *) =
 		(VkResult(*)(uint32_t *, Layer *))getProc(NULL, "vkEnumerateInstanceLayerProperties");
-	if (!names) return f(n, NULL);
-	Layer *l = calloc(*n, sizeof *l);
-	VkResult r = f(n, l);
-	copy_names(names, (char *)l, sizeof *l, *n);
+	uint32_t n = 0;
+	*version = 0;
+	VkResult r = f(&n, NULL);
+	if (r < 0 || n == 0) return r;
+	Layer *l = calloc(n, sizeof *l);
+	r = f(&n, l);
+	for (uint32_t i = 0; r >= 0 && i < n; i++)
+		if (!strcmp(l[i].name, name)) *version = l[i].specVersion;
 	free(l);
 	return r;
 }

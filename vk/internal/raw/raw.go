@@ -15,7 +15,6 @@ package raw
 import "C"
 
 import (
-	"bytes"
 	"errors"
 	"runtime"
 	"sync"
@@ -88,33 +87,6 @@ func newStrings(s []string) (cstrings, func()) {
 	}
 }
 
-// Names runs one of the enumerations below until it is complete.
-func names(f func(n *C.uint32_t, names *C.char) vk.Result) ([]string, vk.Result) {
-	for {
-		var n C.uint32_t
-		if r := f(&n, nil); r != vk.Success || n == 0 {
-			return nil, r
-		}
-		buf := make([]byte, 256*n)
-		r := f(&n, (*C.char)(unsafe.Pointer(&buf[0])))
-		if r == vk.Incomplete {
-			continue
-		}
-		var out []string
-		for i := range int(n) {
-			out = append(out, str(buf[256*i:256*i+256]))
-		}
-		return out, r
-	}
-}
-
-func str(b []byte) string {
-	if i := bytes.IndexByte(b, 0); i >= 0 {
-		b = b[:i]
-	}
-	return string(b)
-}
-
 // InstanceVersion is vkEnumerateInstanceVersion.
 func InstanceVersion() (uint32, vk.Result) {
 	var v C.uint32_t
@@ -122,26 +94,33 @@ func InstanceVersion() (uint32, vk.Result) {
 	return uint32(v), r
 }
 
-// InstanceLayers names the layers.
-func InstanceLayers() ([]string, vk.Result) {
-	return names(func(n *C.uint32_t, s *C.char) vk.Result { return vk.Result(C.vx_instance_layers(n, s)) })
-}
-
-// InstanceExtensions names the extensions of a layer, or of the loader and drivers for layer "".
-func InstanceExtensions(layer string) ([]string, vk.Result) {
-	var c *C.char
-	if layer != "" {
-		c = C.CString(layer)
-		defer C.free(unsafe.Pointer(c))
-	}
-	return names(func(n *C.uint32_t, s *C.char) vk.Result { return vk.Result(C.vx_instance_extensions(c, n, s)) })
+// LayerVersion is the version of Vulkan that a layer was written for; 0 if it is not installed.
+func LayerVersion(name string) (uint32, vk.Result) {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	var v C.uint32_t
+	r := vk.Result(C.vx_layer_version(c, &v))
+	return uint32(v), r
 }
 
 // DeviceExtensions names the extensions of a device.
 func DeviceExtensions(p vk.PhysicalDevice) ([]string, vk.Result) {
-	return names(func(n *C.uint32_t, s *C.char) vk.Result {
-		return vk.Result(C.vx_device_extensions(unsafe.Pointer(p), n, s))
-	})
+	for {
+		var n C.uint32_t
+		if r := vk.Result(C.vx_device_extensions(unsafe.Pointer(p), &n, nil)); r != vk.Success || n == 0 {
+			return nil, r
+		}
+		buf := make([]byte, 256*n)
+		r := vk.Result(C.vx_device_extensions(unsafe.Pointer(p), &n, (*C.char)(unsafe.Pointer(&buf[0]))))
+		if r == vk.Incomplete {
+			continue
+		}
+		var out []string
+		for i := range int(n) {
+			out = append(out, vk.ToString(buf[256*i:256*i+256]))
+		}
+		return out, r
+	}
 }
 
 // CreateInstance is vkCreateInstance. A non-nil messages switches synchronization validation on and

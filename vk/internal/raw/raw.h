@@ -30,8 +30,7 @@ typedef struct {
 
 const char *vx_open(const char *library, void **getInstanceProcAddr);
 int32_t vx_instance_version(uint32_t *version);
-int32_t vx_instance_extensions(const char *layer, uint32_t *n, char *names);
-int32_t vx_instance_layers(uint32_t *n, char *names);
+int32_t vx_layer_version(const char *name, uint32_t *version);
 int32_t vx_create_instance(uint32_t api, const char *name, uint32_t nLayers, const char **layers,
 	uint32_t nExtensions, const char **extensions, int synchronization, uintptr_t id, void **instance);
 void vx_load(void *instance);
