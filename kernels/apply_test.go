@@ -38,21 +38,23 @@ func TestApply(t *testing.T) {
 	name := func(cfg kernels.ApplyConfig) string {
 		return fmt.Sprint(flags(cfg.In), " keep=", cfg.Keep, " skip=", cfg.Skip)
 	}
-	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, variant string, cfg kernels.ApplyConfig, n, hw, c int) {
-		cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
-		op, err := kernels.NewApply(dev, cfg)
-		require.NoError(t, err)
-		f := newFixture(t, dev)
-		x, wantX := f.tensor(cfg.In, n, hw, c)
-		keep, wantKeep := f.random(cfg.Keep, n, 0, 1.5)
-		skip, wantSkip := f.random(cfg.Skip, n*hw*c, -1, 1)
-		out := f.Output(n * hw * c)
-		f.Run(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.ApplyArgs{X: x, Keep: keep, Skip: skip, Out: out.Range()})
-		})
-		want := ref.Apply(cfg.In, wantX, wantKeep, wantSkip, n, hw, c)
-		shadertest.Compare(t, "out", out.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
+	eachApply(t, configs, name, testApply)
+}
+
+func testApply(t *testing.T, dev *vk.Device, variant string, cfg kernels.ApplyConfig, n, hw, c int) {
+	cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
+	op, err := kernels.NewApply(dev, cfg)
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	x, wantX := f.tensor(cfg.In, n, hw, c)
+	keep, wantKeep := f.random(cfg.Keep, n, 0, 1.5)
+	skip, wantSkip := f.random(cfg.Skip, n*hw*c, -1, 1)
+	out := f.Output(n * hw * c)
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.ApplyArgs{X: x, Keep: keep, Skip: skip, Out: out.Range()})
 	})
+	want := ref.Apply(cfg.In, wantX, wantKeep, wantSkip, n, hw, c)
+	shadertest.Compare(t, "out", out.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
 }
 
 func TestApplyGrad(t *testing.T) {
@@ -63,29 +65,31 @@ func TestApplyGrad(t *testing.T) {
 		{BN: true, Gate: true, NoG: true, Act: kernels.SiLU},
 		{Keep: true},
 	}
-	eachApply(t, configs, flags[kernels.GradIn], func(t *testing.T, dev *vk.Device, variant string, dy kernels.GradIn, n, hw, c int) {
-		op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy, Variant: variant})
-		require.NoError(t, err)
-		f := newFixture(t, dev)
-		g, wantG := f.grad(dy, n, hw, c)
-		out, inPlace := f.Output(n*hw*c), (*shadertest.Buf)(nil)
-		if !dy.NoG {
-			inPlace = f.InOut(float32s(wantG.G))
-		}
-		f.Run(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: out.Range()})
-			if inPlace != nil {
-				g.G = inPlace.Range()
-				op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: inPlace.Range()})
-			}
-		})
-		want := ref.DY(dy, wantG, n, hw, c)
-		tol := shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}
-		shadertest.Compare(t, "out", out.Float32s(), want, tol)
+	eachApply(t, configs, flags[kernels.GradIn], testApplyGrad)
+}
+
+func testApplyGrad(t *testing.T, dev *vk.Device, variant string, dy kernels.GradIn, n, hw, c int) {
+	op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy, Variant: variant})
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	g, wantG := f.grad(dy, n, hw, c)
+	out, inPlace := f.Output(n*hw*c), (*shadertest.Buf)(nil)
+	if !dy.NoG {
+		inPlace = f.InOut(float32s(wantG.G))
+	}
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: out.Range()})
 		if inPlace != nil {
-			shadertest.Compare(t, "out in place of g", inPlace.Float32s(), want, tol)
+			g.G = inPlace.Range()
+			op.Record(rec, kernels.ApplyGradArgs{DY: g, Out: inPlace.Range()})
 		}
 	})
+	want := ref.DY(dy, wantG, n, hw, c)
+	tol := shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}
+	shadertest.Compare(t, "out", out.Float32s(), want, tol)
+	if inPlace != nil {
+		shadertest.Compare(t, "out in place of g", inPlace.Float32s(), want, tol)
+	}
 }
 
 func TestApplySink(t *testing.T) {
@@ -96,15 +100,17 @@ func TestApplySink(t *testing.T) {
 		{Add: true, Keep: true, Act: kernels.SiLU, SumsOnly: true},
 		{SE: true, Act: kernels.SiLU},
 	}
-	eachApply(t, configs, flags[kernels.Sink], func(t *testing.T, dev *vk.Device, variant string, sink kernels.Sink, n, hw, c int) {
-		op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink, Variant: variant})
-		require.NoError(t, err)
-		f := newFixture(t, dev)
-		du, wantDU := f.random(true, n*hw*c, -1, 1)
-		args, dx, sums, wantArgs := f.sink(sink, n, hw, c, op.SumsBytes())
-		f.Run(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.ApplySinkArgs{DU: du, Sink: args})
-		})
-		compareSink(t, sink, wantDU, wantArgs, n, hw, c, op.Parts(), dx, sums)
+	eachApply(t, configs, flags[kernels.Sink], testApplySink)
+}
+
+func testApplySink(t *testing.T, dev *vk.Device, variant string, sink kernels.Sink, n, hw, c int) {
+	op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink, Variant: variant})
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	du, wantDU := f.random(true, n*hw*c, -1, 1)
+	args, dx, sums, wantArgs := f.sink(sink, n, hw, c, op.SumsBytes())
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.ApplySinkArgs{DU: du, Sink: args})
 	})
+	compareSink(t, sink, wantDU, wantArgs, n, hw, c, op.Parts(), dx, sums)
 }

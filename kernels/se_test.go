@@ -21,22 +21,24 @@ func TestPool(t *testing.T) {
 		{},
 	}
 	name := func(cfg kernels.PoolConfig) string { return fmt.Sprint(flags(cfg.In), " grad=", cfg.Grad) }
-	eachApply(t, configs, name, func(t *testing.T, dev *vk.Device, variant string, cfg kernels.PoolConfig, n, hw, c int) {
-		cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
-		op, err := kernels.NewPool(dev, cfg)
-		require.NoError(t, err)
-		f := newFixture(t, dev)
-		x, wantX := f.tensor(cfg.In, n, hw, c)
-		pool := f.OutputBytes(op.PoolBytes())
-		f.Run(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.PoolArgs{X: x, Pool: pool.Range()})
-		})
-		want := ref.Pool(cfg.In, wantX, cfg.Grad, n, hw, c)
-		for row, name := range []string{"mean", "s2", "s4"}[:len(want)/(n*c)] {
-			shadertest.Compare(t, name, pool.Float32s()[row*n*c:][:n*c], want[row*n*c:][:n*c],
-				shadertest.Tol{NMSE: 1e-11, Shape: []int{n, c}})
-		}
+	eachApply(t, configs, name, testPool)
+}
+
+func testPool(t *testing.T, dev *vk.Device, variant string, cfg kernels.PoolConfig, n, hw, c int) {
+	cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
+	op, err := kernels.NewPool(dev, cfg)
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	x, wantX := f.tensor(cfg.In, n, hw, c)
+	pool := f.OutputBytes(op.PoolBytes())
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.PoolArgs{X: x, Pool: pool.Range()})
 	})
+	want := ref.Pool(cfg.In, wantX, cfg.Grad, n, hw, c)
+	for row, name := range []string{"mean", "s2", "s4"}[:len(want)/(n*c)] {
+		shadertest.Compare(t, name, pool.Float32s()[row*n*c:][:n*c], want[row*n*c:][:n*c],
+			shadertest.Tol{NMSE: 1e-11, Shape: []int{n, c}})
+	}
 }
 
 // seShapes are N, C, R, HW, parts.
