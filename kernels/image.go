@@ -16,17 +16,21 @@ type ImageOp uint32
 // The operations. Geometric ones sample at the nearest pixel and fill with 128; pixel (x, y) of the output is taken from
 // the place given here.
 const (
-	ImageNone       ImageOp = iota
-	ImageRotate             // degrees; about the centre: (cx + cos*dx - sin*dy, cy + sin*dx + cos*dy)
-	ImageShearX             // (x + arg*y, y)
-	ImageShearY             // (x, y + arg*x)
-	ImageTranslateX         // (x + arg, y), pixels
-	ImageTranslateY         // (x, y + arg), pixels
-	ImageBrightness         // factor: 0 black, 1 unchanged, more is brighter
-	ImageContrast           // factor: 0 the grey min(255, pixels/256), 1 unchanged (a quirk of the recipe: not the mean grey)
-	ImageColor              // factor: 0 grey levels, 1 unchanged
-	ImagePosterize          // bits kept of each byte, 0 to 8
-	ImageSolarize           // bytes from arg on are inverted
+	ImageNone        ImageOp = iota
+	ImageRotate              // degrees; about the centre: (cx + cos*dx - sin*dy, cy + sin*dx + cos*dy)
+	ImageShearX              // (x + arg*y, y)
+	ImageShearY              // (x, y + arg*x)
+	ImageTranslateX          // (x + arg, y), pixels
+	ImageTranslateY          // (x, y + arg), pixels
+	ImageBrightness          // factor: 0 black, 1 unchanged, more is brighter
+	ImageContrast            // factor: 0 the grey min(255, pixels/256), 1 unchanged (a quirk of the recipe: not the mean grey)
+	ImageColor               // factor: 0 grey levels, 1 unchanged
+	ImagePosterize           // bits kept of each byte, 0 to 8
+	ImageSolarize            // bytes from arg on are inverted
+	ImageInvert              // all bytes are inverted
+	ImageSolarizeAdd         // arg, a whole number, is added to bytes below 128, at most up to 255
+	ImageSharpness           // factor: 0 smoothed by [1 1 1; 1 5 1; 1 1 1]/13 but for the border, 1 unchanged
+	ImageCutout              // pixels from Centre-arg up to but not Centre+arg, in x and y, become 128
 )
 
 // ImageRow is the table's row of one image, what the image kernels do with it.
@@ -37,8 +41,9 @@ type ImageRow struct {
 	CropWidth, CropHeight float32 // its size
 	Op                    [2]ImageOp
 	Arg                   [2]float32
-	Partner               uint32  // image that is mixed in, an index into the batch
-	Lambda                float32 // share of this image; 1 leaves the partner out
+	Partner               uint32       // image that is mixed in, an index into the batch
+	Lambda                float32      // share of this image; 1 leaves the partner out
+	Centre                [2][2]uint16 // of an ImageCutout: x, y in the resized image
 }
 
 // ImageRowBytes is the size of a row of the table.
@@ -52,7 +57,8 @@ func (r *ImageRow) Encode(b []byte) {
 	}
 	f := math.Float32bits
 	for i, v := range [16]uint32{r.Offset, r.Width, r.Height, flip, f(r.X), f(r.Y), f(r.CropWidth), f(r.CropHeight),
-		uint32(r.Op[0]), f(r.Arg[0]), uint32(r.Op[1]), f(r.Arg[1]), r.Partner, f(r.Lambda)} {
+		uint32(r.Op[0]), f(r.Arg[0]), uint32(r.Op[1]), f(r.Arg[1]), r.Partner, f(r.Lambda),
+		uint32(r.Centre[0][0]) | uint32(r.Centre[0][1])<<16, uint32(r.Centre[1][0]) | uint32(r.Centre[1][1])<<16} {
 		binary.LittleEndian.PutUint32(b[4*i:], v)
 	}
 }
@@ -72,15 +78,20 @@ func pixelGroups(h, w, images int) [3]uint32 {
 }
 
 // ImageCropConfig is the shape of an ImageCrop: N images, resized to H x W.
-type ImageCropConfig struct{ N, H, W int }
+type ImageCropConfig struct {
+	N, H, W   int
+	Antialias bool // every source pixel counts when an image is reduced
+}
 
 // ImageCropArgs are the buffers of an ImageCrop: Pixels, the packed sources (a word a pixel: red in the lowest byte, green,
 // blue, unused); Table [N] of ImageRow; Out, packed [N][H][W].
 type ImageCropArgs struct{ Pixels, Table, Out vk.Range }
 
-// ImageCrop resizes a region of each source to H x W with bilinear interpolation, half-pixel centres and no antialiasing
-// (tf.image.resize's default), mirrors it if asked to, and rounds to the nearest byte. Samples beyond the source are its
-// border's. It overwrites out.
+// ImageCrop resizes a region of each source to H x W with bilinear interpolation and half-pixel centres, mirrors it if
+// asked to, and rounds to the nearest byte. It overwrites out. Without Antialias it does what tf.image.resize does by
+// default, which the paper's code trains and evaluates with: the four nearest pixels count, and samples beyond
+// the source are its border's. With it, as Pillow's BILINEAR filter and torchvision's evaluation, the pixels of the source
+// within cropWidth/W and cropHeight/H count, by their distance.
 type ImageCrop struct {
 	cfg    ImageCropConfig
 	images int // a call
@@ -112,7 +123,7 @@ func (o *ImageCrop) Record(rec *vk.Recorder, a ImageCropArgs) {
 	push := shaders.ImageCropParams{Height: uint32(c.H), Width: uint32(c.W)}
 	for first := 0; first < c.N; first += o.images {
 		count := min(o.images, c.N-first)
-		rec.Dispatch(vk.Call{Shader: &shaders.ImageCrop, Push: push.Bytes(), Label: label, Groups: pixelGroups(c.H, c.W, count),
+		rec.Dispatch(vk.Call{Shader: &shaders.ImageCrop, Spec: shaders.ImageCropSpec{Antialias: c.Antialias}.Words(), Push: push.Bytes(), Label: label, Groups: pixelGroups(c.H, c.W, count),
 			Bind: shaders.ImageCropBindings{Pixels: a.Pixels, Table: imageSlice(a.Table, ImageRowBytes, first, count),
 				Cropped: imageSlice(a.Out, size, first, count)}.Ranges()})
 	}
@@ -124,8 +135,9 @@ type ImageAugmentConfig struct{ N, H, W, Pass int }
 // ImageAugmentArgs are the buffers of an ImageAugment: Image and Out, packed [N][H][W] and not the same; Table [N].
 type ImageAugmentArgs struct{ Image, Table, Out vk.Range }
 
-// ImageAugment applies one operation to each image and overwrites out. Brightness, contrast and colour are
-// clamp(degenerate + factor*(image - degenerate)) truncated to bytes.
+// ImageAugment applies one operation to each image and overwrites out. Brightness, contrast, colour and sharpness are
+// clamp(degenerate + factor*(image - degenerate)) truncated to bytes. The result is the same on every device, but for
+// pixels of a rotation that fall between two.
 type ImageAugment struct {
 	cfg    ImageAugmentConfig
 	images int

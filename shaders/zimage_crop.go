@@ -31,6 +31,23 @@ func _() {
 	_ = x[unsafe.Sizeof(ImageCropParams{})-8]
 }
 
+// ImageCropSpec is the specialization constants of image_crop.comp.
+type ImageCropSpec struct {
+	Antialias bool
+}
+
+// DefaultImageCropSpec returns the values that the GLSL source gives.
+func DefaultImageCropSpec() ImageCropSpec {
+	return ImageCropSpec{
+		Antialias: false,
+	}
+}
+
+// Words returns the bit patterns in the order of vk.Shader.Spec.
+func (s ImageCropSpec) Words() []uint32 {
+	return []uint32{bit(s.Antialias)}
+}
+
 // ImageCropBindings is the storage buffers of image_crop.comp.
 type ImageCropBindings struct {
 	Pixels  vk.Range
@@ -55,7 +72,10 @@ var ImageCrop = vk.Shader{
 		{Name: "Table", Access: vk.Read},
 		{Name: "Cropped", Access: vk.Write},
 	},
-	Push:    8,
+	Push: 8,
+	Spec: []vk.SpecConst{
+		{Name: "Antialias", ID: 0, Default: 0x0},
+	},
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{-1, -1, -1},
 }

@@ -9,7 +9,7 @@ struct ImageRow {
     float arg1;
     uint partner; // image that is mixed in
     float lambda; // share of this image
-    uint reserved0, reserved1;
+    uint centre0, centre1; // of cutout: x in the lower half, y in the upper
 };
 
 vec3 unpackPixel(uint word) { return vec3(word & 255u, (word >> 8) & 255u, (word >> 16) & 255u); }
