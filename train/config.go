@@ -34,7 +34,7 @@ type Config struct {
 	StageCount     int     `toml:"stages" help:"stages of progressive learning; from the first to the last all grow linearly"`
 	FirstSize      int     `toml:"first_size" help:"size of the training images in the first stage; 0: the recipe's"`
 	TrainSize      int     `toml:"train_size" help:"size of the training images in the last stage"`
-	FirstMagnitude float64 `toml:"first_magnitude" help:"of RandAugment in the first stage"`
+	FirstMagnitude float64 `toml:"first_magnitude" help:"of RandAugment in the first stage; 5 leaves colours as they are and less does not"`
 	Magnitude      float64 `toml:"magnitude" help:"of RandAugment in the last stage, on the paper's scale"`
 	FirstMixup     float64 `toml:"first_mixup" help:"alpha of mixup in the first stage; 0: none"`
 	Mixup          float64 `toml:"mixup" help:"alpha of mixup in the last stage; 0: none"`

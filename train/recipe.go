@@ -67,10 +67,10 @@ func DefaultConfig(v effnetv2.Variant, r Recipe) (*Config, error) {
 		c.CropAreaMin, c.CropAspectMax = 0.08, 4./3
 		c.Mean, c.Std = [3]float64{0.485, 0.456, 0.406}, [3]float64{0.229, 0.224, 0.225}
 	case "nano":
-		c.Batch, c.Epochs, c.LogEvery = 32, 8, 10
-		c.StageCount, c.FirstSize, c.FirstMagnitude, c.Magnitude = 3, 16, 0, 3
-		c.CropAreaMin, c.AugmentOps, c.TranslateSize, c.EvalCrop = 0.7, 1, 224, CropSquash
-		c.Decay, c.EMADecay, c.DropPath = DecayCosine, 0.99, 0.05
+		c.Batch, c.Epochs, c.LogEvery = 32, 10, 10
+		c.StageCount, c.FirstSize, c.FirstMagnitude, c.Magnitude = 3, 20, 5, 6
+		c.CropAreaMin, c.AugmentOps, c.TranslateSize, c.EvalCrop = 0.8, 1, 224, CropSquash
+		c.LearningRate, c.WarmupEpochs, c.Decay, c.EMADecay, c.DropPath = 0.006, 0.5, DecayCosine, 0.99, 0.02
 	}
 	stages := codeStages
 	switch r {

@@ -9,7 +9,7 @@ import (
 type Stage struct {
 	End       float64 `toml:"end"`       // share of all steps at which the stage ends; the last one's is 1
 	Size      int     `toml:"size"`      // height and width of the training images
-	Magnitude float64 `toml:"magnitude"` // of RandAugment, on the paper's scale of 0 to 30
+	Magnitude float64 `toml:"magnitude"` // of RandAugment, on the paper's scale of 0 to 30; colours change least at 5, and at 0 most
 	Mixup     float64 `toml:"mixup"`     // alpha of Beta(alpha, alpha); 0: no mixup
 	Dropout   float64 `toml:"dropout"`   // before the classifier
 }
