@@ -1,0 +1,420 @@
+package kernels_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-8d806880/vkeffnet/kernels"
+	"github.com/seed-8d806880/vkeffnet/tests/ref"
+	"github.com/seed-8d806880/vkeffnet/tests/shadertest"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+const (
+	torch = kernels.PadTorch
+	same  = kernels.PadSame
+)
+
+// convShapes are 1, primes, tiles and their neighbours (16, 64 and 128 rows; 8, 16, 32 and 64 columns), odd H and W at
+// stride 2, W = 1, and fully connected layers.
+var convShapes = []kernels.Conv{
+	kernels.NewConv(1, 1, 1, 8, 8, 1, 1, torch),
+	kernels.NewConv(3, 1, 1, 88, 40, 1, 1, torch),
+	kernels.NewConv(2, 5, 7, 16, 24, 1, 1, torch),
+	kernels.NewConv(1, 9, 7, 24, 16, 1, 1, torch),
+	kernels.NewConv(1, 8, 8, 40, 72, 1, 1, torch),
+	kernels.NewConv(1, 13, 5, 8, 64, 1, 1, torch),
+	kernels.NewConv(1, 127, 1, 16, 8, 1, 1, torch),
+	kernels.NewConv(3, 43, 1, 8, 32, 1, 1, torch),
+	kernels.NewConv(2, 5, 4, 16, 8, 1, 2, torch),
+	kernels.NewConv(1, 1, 1, 8, 8, 3, 1, torch),
+	kernels.NewConv(1, 1, 1, 8, 8, 3, 2, torch),
+	kernels.NewConv(2, 1, 2, 16, 8, 3, 2, same),
+	kernels.NewConv(2, 5, 3, 8, 24, 3, 1, torch),
+	kernels.NewConv(1, 11, 13, 24, 40, 3, 1, same),
+	kernels.NewConv(2, 7, 9, 16, 32, 3, 2, torch),
+	kernels.NewConv(3, 8, 5, 8, 72, 3, 2, same),
+	kernels.NewConv(1, 17, 1, 40, 16, 3, 2, torch),
+}
+
+// stemShapes have 3 channels.
+var stemShapes = []kernels.Conv{
+	kernels.NewConv(1, 1, 1, 3, 8, 3, 2, torch),
+	kernels.NewConv(2, 9, 7, 3, 24, 3, 2, torch),
+	kernels.NewConv(1, 12, 17, 3, 32, 3, 2, same),
+	kernels.NewConv(1, 5, 4, 3, 40, 3, 1, torch),
+}
+
+var convVariants = []string{"simple", "tiled"}
+
+// forEachConvVariant runs f for every variant on every device that has what it needs.
+func forEachConvVariant(t *testing.T, f func(t *testing.T, dev *vk.Device, variant string)) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		for _, variant := range convVariants {
+			if variant == "simple" && !dev.Has("subgroup") {
+				_, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: convShapes[0], Variant: variant})
+				require.ErrorAs(t, err, new(*vk.UnsupportedError))
+				continue
+			}
+			t.Run(variant, func(t *testing.T) { f(t, dev, variant) })
+		}
+	})
+}
+
+// bnRows returns a bn buffer [6][C] of plausible numbers.
+func bnRows(seed uint64, c int) []float32 {
+	bn := shadertest.Rand(seed, 6*c)
+	for ch := range c {
+		bn[c+ch] += 1.5   // scale
+		bn[3*c+ch] += 1.5 // rstd
+	}
+	return bn
+}
+
+// tensor is a raw tensor and what may be pending on it.
+type tensor struct{ raw, bn, gate []float32 }
+
+func newTensor(seed uint64, n, hw, c int) tensor {
+	return tensor{shadertest.Rand(seed, n*hw*c), bnRows(seed+1, c), shadertest.RandIn(seed+2, n*c, 0, 1)}
+}
+
+func (x tensor) value(p kernels.Pending, n, hw, c int) []float64 {
+	return ref.Value(p, ref.Tensor{Raw: f64(x.raw), BN: f64(x.bn), Gate: f64(x.gate)}, n, hw, c)
+}
+
+func (x tensor) upload(tc *shadertest.Case) kernels.Tensor {
+	return kernels.Tensor{Raw: tc.Input(x.raw).Range(), BN: tc.Input(x.bn).Range(), Gate: tc.Input(x.gate).Range()}
+}
+
+// grad holds the stored parts of a gradient.
+type grad struct{ g, y, bn, keep, gate, e []float32 }
+
+func newGrad(seed uint64, n, pq, k int) grad {
+	return grad{
+		shadertest.Rand(seed, n*pq*k), shadertest.Rand(seed+1, n*pq*k), bnRows(seed+2, k),
+		shadertest.RandIn(seed+3, n, 0, 2), shadertest.RandIn(seed+4, n*k, 0, 1), shadertest.Rand(seed+5, n*k),
+	}
+}
+
+func (g grad) dy(in kernels.GradIn, n, pq, k int) []float64 {
+	return ref.DY(in, ref.Grad{G: f64(g.g), Y: f64(g.y), BN: f64(g.bn), Keep: f64(g.keep), Gate: f64(g.gate), E: f64(g.e)}, n, pq, k)
+}
+
+func (g grad) upload(tc *shadertest.Case) kernels.Grad {
+	return kernels.Grad{
+		G: tc.Input(g.g).Range(), Y: tc.Input(g.y).Range(), BN: tc.Input(g.bn).Range(),
+		Keep: tc.Input(g.keep).Range(), Gate: tc.Input(g.gate).Range(), E: tc.Input(g.e).Range(),
+	}
+}
+
+func f64(x []float32) []float64 { return shadertest.Float64s(x) }
+
+// checkStats merges partial statistics on the host and compares them with those of y.
+func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int) {
+	t.Helper()
+	var rows float32
+	for _, n := range stats[parts*2*c : parts*2*c+parts] {
+		rows += n
+	}
+	assert.EqualValues(t, len(y)/c, rows, "rows of all parts")
+	merged := ref.MergeStats(f64(stats), parts, c)
+	got := make([]float32, 2*c)
+	for i, v := range merged {
+		got[i] = float32(v)
+	}
+	want := ref.Stats(y, c)
+	shadertest.Compare(t, "mean", got[:c], want[:c], shadertest.Tol{NMSE: 1e-11})
+	shadertest.Compare(t, "M2", got[c:], want[c:], shadertest.Tol{NMSE: 1e-11})
+}
+
+// checkSums adds partial sums on the host and compares them.
+func checkSums(t *testing.T, got []float32, n, parts int, want []float64) {
+	t.Helper()
+	sums := make([]float32, len(want))
+	for i, v := range ref.MergeSums(f64(got), n, parts, len(want)/n) {
+		sums[i] = float32(v)
+	}
+	shadertest.Compare(t, "sums", sums, want, shadertest.Tol{NMSE: 1e-11, Elem: 1e-4})
+}
+
+type convFwdCase struct {
+	conv    kernels.Conv
+	in      kernels.Pending
+	stats   bool
+	bias    bool
+	act     kernels.Act
+	add     bool
+	variant string
+}
+
+func (c convFwdCase) String() string {
+	return fmt.Sprintf("%v_in=%+v_stats=%v_bias=%v_act=%v_add=%v", c.conv, c.in, c.stats, c.bias, c.act, c.add)
+}
+
+func (c convFwdCase) run(t *testing.T, dev *vk.Device) {
+	v := c.conv
+	x := newTensor(10, v.N, v.H*v.W, v.C)
+	wt := shadertest.Rand(20, v.K*v.R*v.S*v.C)
+	bias, add := shadertest.Rand(21, v.K), shadertest.Rand(22, v.N*v.P*v.Q*v.K)
+
+	op, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{
+		Conv: v, In: c.in, Stats: c.stats, Bias: c.bias, ActOut: c.act, Add: c.add, Variant: c.variant,
+	})
+	require.NoError(t, err)
+	tc := shadertest.New(t, dev)
+	y, stats := tc.Output(len(add)), tc.OutputBytes(op.StatsBytes())
+	args := kernels.ConvFwdArgs{
+		X: x.upload(tc), WT: tc.Input(wt).Range(), Bias: tc.Input(bias).Range(), Add: tc.Input(add).Range(),
+		Y: y.Range(), Stats: stats.Range(),
+	}
+	tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+
+	want := ref.ConvFwd(v, x.value(c.in, v.N, v.H*v.W, v.C), f64(wt))
+	var b, a []float64
+	if c.bias {
+		b = f64(bias)
+	}
+	if c.add {
+		a = f64(add)
+	}
+	want = ref.Epilogue(want, b, a, c.act, v.K)
+	shadertest.Compare(t, "y", y.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.P, v.Q, v.K}})
+	if c.stats {
+		checkStats(t, stats.Float32s(), op.Parts(), want, v.K)
+	}
+}
+
+func TestConvFwd(t *testing.T) {
+	silu := kernels.Pending{BN: true, Act: kernels.SiLU}
+	gated := kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}
+	ins := []kernels.Pending{{}, silu, gated, {BN: true}}
+	forEachConvVariant(t, func(t *testing.T, dev *vk.Device, variant string) {
+		var cases []convFwdCase
+		for i, conv := range convShapes {
+			cases = append(cases, convFwdCase{conv: conv, in: ins[i%len(ins)], stats: true})
+		}
+		for _, conv := range stemShapes {
+			cases = append(cases, convFwdCase{conv: conv, stats: true})
+		}
+		for _, conv := range []kernels.Conv{convShapes[4], convShapes[14], stemShapes[1]} {
+			cases = append(cases,
+				convFwdCase{conv: conv, bias: true, act: kernels.SiLU},
+				convFwdCase{conv: conv, in: kernels.Pending{Gate: true}, bias: true, add: true},
+				convFwdCase{conv: conv, in: gated, stats: true, bias: true, act: kernels.SiLU, add: true})
+		}
+		for _, c := range cases {
+			c.variant = variant
+			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
+		}
+	})
+}
+
+type convDgradCase struct {
+	conv    kernels.Conv
+	dy      kernels.GradIn
+	sink    kernels.Sink
+	variant string
+}
+
+func (c convDgradCase) String() string { return fmt.Sprintf("%v_dy=%+v_sink=%+v", c.conv, c.dy, c.sink) }
+
+func (c convDgradCase) run(t *testing.T, dev *vk.Device) {
+	v := c.conv
+	dy := newGrad(30, v.N, v.P*v.Q, v.K)
+	w := shadertest.Rand(20, v.K*v.R*v.S*v.C)
+	x, add := newTensor(10, v.N, v.H*v.W, v.C), shadertest.Rand(41, v.N*v.H*v.W*v.C)
+	keep := shadertest.RandIn(42, v.N, 0, 2)
+
+	op, err := kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: v, DY: c.dy, Sink: c.sink, Variant: c.variant})
+	require.NoError(t, err)
+	tc := shadertest.New(t, dev)
+	dx, sums := tc.Output(len(x.raw)), tc.OutputBytes(op.SumsBytes())
+	args := kernels.ConvDgradArgs{DY: dy.upload(tc), W: tc.Input(w).Range(), Sink: kernels.SinkArgs{
+		DX: dx.Range(), Add: tc.Input(add).Range(), Y: tc.Input(x.raw).Range(), BN: tc.Input(x.bn).Range(),
+		Keep: tc.Input(keep).Range(), Sums: sums.Range(),
+	}}
+	tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+
+	du := ref.ConvDgrad(v, dy.dy(c.dy, v.N, v.P*v.Q, v.K), f64(w))
+	want, wantSums := ref.Sink(c.sink, du, ref.SinkArgs{Add: f64(add), Y: f64(x.raw), BN: f64(x.bn), Keep: f64(keep)}, v.N, v.H*v.W, v.C)
+	shadertest.Compare(t, "dx", dx.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.H, v.W, v.C}})
+	if wantSums == nil {
+		assert.Zero(t, op.SumsBytes())
+		return
+	}
+	n := 1
+	if c.sink.SE {
+		n = v.N
+	}
+	checkSums(t, sums.Float32s(), n, op.Parts(), wantSums)
+}
+
+// The gradients and sinks that occur in EfficientNetV2, and a few that do not.
+var (
+	gradIns = []kernels.GradIn{
+		{BN: true},
+		{BN: true, Act: kernels.SiLU},
+		{BN: true, Keep: true},
+		{BN: true, Keep: true, Act: kernels.SiLU},
+		{BN: true, Gate: true, NoG: true, Act: kernels.SiLU},
+		{BN: true, Gate: true, Act: kernels.SiLU},
+		{},
+		{Keep: true, Act: kernels.SiLU},
+	}
+	sinks = []kernels.Sink{
+		{Act: kernels.SiLU},
+		{SE: true, Act: kernels.SiLU},
+		{Sums: true, Keep: true},
+		{Add: true, Sums: true, Keep: true},
+		{Act: kernels.SiLU, SumsOnly: true},
+		{Add: true, Act: kernels.SiLU, SumsOnly: true, Keep: true},
+		{Add: true},
+		{Sums: true},
+		{},
+		{Add: true, SE: true, Act: kernels.SiLU},
+		{Add: true, Act: kernels.SiLU},
+	}
+)
+
+func TestConvDgrad(t *testing.T) {
+	forEachConvVariant(t, func(t *testing.T, dev *vk.Device, variant string) {
+		var cases []convDgradCase
+		for i, conv := range convShapes {
+			cases = append(cases, convDgradCase{conv: conv, dy: gradIns[i%2], sink: sinks[i%3]})
+		}
+		for i := range max(len(gradIns), len(sinks)) {
+			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
+			cases = append(cases, convDgradCase{conv: conv, dy: gradIns[i%len(gradIns)], sink: sinks[i%len(sinks)]})
+		}
+		for _, c := range cases {
+			c.variant = variant
+			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
+		}
+	})
+}
+
+type convWgradCase struct {
+	conv    kernels.Conv
+	dy      kernels.GradIn
+	in      kernels.Pending
+	variant string
+}
+
+func (c convWgradCase) String() string { return fmt.Sprintf("%v_dy=%+v_in=%+v", c.conv, c.dy, c.in) }
+
+func (c convWgradCase) run(t *testing.T, dev *vk.Device) {
+	v := c.conv
+	dy, x := newGrad(30, v.N, v.P*v.Q, v.K), newTensor(10, v.N, v.H*v.W, v.C)
+	op, err := kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: v, DY: c.dy, In: c.in, Variant: c.variant})
+	require.NoError(t, err)
+	tc := shadertest.New(t, dev)
+	dw, scratch := tc.Output(v.K*v.R*v.S*v.C), tc.OutputBytes(op.ScratchBytes())
+	args := kernels.ConvWgradArgs{DY: dy.upload(tc), X: x.upload(tc), DW: dw.Range(), Scratch: scratch.Range()}
+	tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+
+	want := ref.ConvWgrad(v, dy.dy(c.dy, v.N, v.P*v.Q, v.K), x.value(c.in, v.N, v.H*v.W, v.C))
+	shadertest.Compare(t, "dw", dw.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.K, v.R, v.S, v.C}})
+}
+
+func TestConvWgrad(t *testing.T) {
+	ins := []kernels.Pending{{}, {BN: true, Act: kernels.SiLU}, {BN: true, Act: kernels.SiLU, Gate: true}, {BN: true}, {Gate: true}}
+	forEachConvVariant(t, func(t *testing.T, dev *vk.Device, variant string) {
+		var cases []convWgradCase
+		for i, conv := range convShapes {
+			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i%2], in: ins[i%3]})
+		}
+		for i, conv := range stemShapes {
+			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i]})
+		}
+		for i := range max(len(gradIns), len(ins)) {
+			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
+			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i%len(gradIns)], in: ins[i%len(ins)]})
+		}
+		for _, c := range cases {
+			c.variant = variant
+			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
+		}
+	})
+}
+
+// TestConvChunks lowers MaxRange until every pass needs several calls, whose offsets must stay aligned to 256 bytes.
+func TestConvChunks(t *testing.T) {
+	conv := kernels.NewConv(150, 3, 3, 8, 16, 3, 2, same)
+	stem := kernels.NewConv(150, 3, 3, 3, 16, 3, 2, same)
+	for _, variant := range convVariants {
+		t.Run(variant, func(t *testing.T) {
+			o := shadertest.Options()
+			lower := vk.Limits{OffsetAlign: 256, MaxRange: 20 << 10, Invocations: 128, SharedBytes: 16 << 10}
+			o.Lower = &lower
+			if variant == "tiled" {
+				o.Disable = append(o.Disable, "subgroup")
+			}
+			dev, err := vk.Open(o)
+			require.NoError(t, err)
+			t.Cleanup(func() { assert.NoError(t, dev.Close()) })
+			if variant == "simple" && !dev.Has("subgroup") {
+				return
+			}
+			gated := kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}
+			dy := kernels.GradIn{BN: true, Gate: true, Keep: true, Act: kernels.SiLU}
+			t.Run("fwd", func(t *testing.T) {
+				convFwdCase{conv: conv, in: gated, stats: true, add: true, variant: variant}.run(t, dev)
+			})
+			t.Run("fwd stem", func(t *testing.T) { convFwdCase{conv: stem, stats: true, variant: variant}.run(t, dev) })
+			for _, sink := range sinks[:4] {
+				t.Run(fmt.Sprintf("dgrad %+v", sink), func(t *testing.T) {
+					convDgradCase{conv: conv, dy: dy, sink: sink, variant: variant}.run(t, dev)
+				})
+			}
+			t.Run("wgrad", func(t *testing.T) { convWgradCase{conv: conv, dy: dy, in: gated, variant: variant}.run(t, dev) })
+			t.Run("wgrad stem", func(t *testing.T) { convWgradCase{conv: stem, dy: dy, variant: variant}.run(t, dev) })
+
+			big := kernels.NewConv(2, 64, 64, 8, 8, 3, 1, torch)
+			var unsupported *vk.UnsupportedError
+			_, err = kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: big})
+			assert.ErrorAs(t, err, &unsupported, "one image exceeds MaxRange")
+			_, err = kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: big})
+			assert.ErrorAs(t, err, &unsupported)
+			_, err = kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: big})
+			assert.ErrorAs(t, err, &unsupported)
+		})
+	}
+}
+
+func TestConvErrors(t *testing.T) {
+	dev := shadertest.Devices(t)[0]
+	var shape *kernels.ShapeError
+	for _, conv := range []kernels.Conv{
+		{},
+		kernels.NewConv(1, 4, 4, 12, 8, 3, 1, torch),
+		kernels.NewConv(1, 4, 4, 8, 12, 3, 1, torch),
+		{N: 1, H: 4, W: 4, C: 8, K: 8, R: 3, S: 3, Stride: 1, PadTop: 3, P: 4, Q: 4},
+	} {
+		_, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: conv})
+		assert.ErrorAs(t, err, &shape, "%v", conv)
+		_, err = kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: conv})
+		assert.ErrorAs(t, err, &shape, "%v", conv)
+		_, err = kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: conv})
+		assert.ErrorAs(t, err, &shape, "%v", conv)
+	}
+	good := convShapes[2]
+	_, err := kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: stemShapes[0]})
+	assert.ErrorAs(t, err, &shape, "dgrad of the stem")
+	_, err = kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: good, Variant: "fast"})
+	assert.ErrorAs(t, err, &shape)
+	_, err = kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: good, DY: kernels.GradIn{NoG: true}})
+	assert.ErrorAs(t, err, &shape)
+	_, err = kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: good, Sink: kernels.Sink{SE: true}})
+	assert.ErrorAs(t, err, &shape)
+
+	// Missing and short ranges are reported by the recorder, which keeps the first error.
+	op, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: good})
+	require.NoError(t, err)
+	rec := dev.NewRecorder("errors")
+	op.Record(rec, kernels.ConvFwdArgs{})
+	assert.True(t, errors.As(rec.Err(), &shape), "%v", rec.Err())
+}
