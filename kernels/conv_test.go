@@ -1,7 +1,6 @@
 package kernels_test
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -65,54 +64,6 @@ func forEachConvVariant(t *testing.T, f func(t *testing.T, dev *vk.Device, varia
 	})
 }
 
-// bnRows returns a bn buffer [6][C] of plausible numbers.
-func bnRows(seed uint64, c int) []float32 {
-	bn := shadertest.Rand(seed, 6*c)
-	for ch := range c {
-		bn[c+ch] += 1.5   // scale
-		bn[3*c+ch] += 1.5 // rstd
-	}
-	return bn
-}
-
-// tensor is a raw tensor and what may be pending on it.
-type tensor struct{ raw, bn, gate []float32 }
-
-func newTensor(seed uint64, n, hw, c int) tensor {
-	return tensor{shadertest.Rand(seed, n*hw*c), bnRows(seed+1, c), shadertest.RandIn(seed+2, n*c, 0, 1)}
-}
-
-func (x tensor) value(p kernels.Pending, n, hw, c int) []float64 {
-	return ref.Value(p, ref.Tensor{Raw: f64(x.raw), BN: f64(x.bn), Gate: f64(x.gate)}, n, hw, c)
-}
-
-func (x tensor) upload(tc *shadertest.Case) kernels.Tensor {
-	return kernels.Tensor{Raw: tc.Input(x.raw).Range(), BN: tc.Input(x.bn).Range(), Gate: tc.Input(x.gate).Range()}
-}
-
-// grad holds the stored parts of a gradient.
-type grad struct{ g, y, bn, keep, gate, e []float32 }
-
-func newGrad(seed uint64, n, pq, k int) grad {
-	return grad{
-		shadertest.Rand(seed, n*pq*k), shadertest.Rand(seed+1, n*pq*k), bnRows(seed+2, k),
-		shadertest.RandIn(seed+3, n, 0, 2), shadertest.RandIn(seed+4, n*k, 0, 1), shadertest.Rand(seed+5, n*k),
-	}
-}
-
-func (g grad) dy(in kernels.GradIn, n, pq, k int) []float64 {
-	return ref.DY(in, ref.Grad{G: f64(g.g), Y: f64(g.y), BN: f64(g.bn), Keep: f64(g.keep), Gate: f64(g.gate), E: f64(g.e)}, n, pq, k)
-}
-
-func (g grad) upload(tc *shadertest.Case) kernels.Grad {
-	return kernels.Grad{
-		G: tc.Input(g.g).Range(), Y: tc.Input(g.y).Range(), BN: tc.Input(g.bn).Range(),
-		Keep: tc.Input(g.keep).Range(), Gate: tc.Input(g.gate).Range(), E: tc.Input(g.e).Range(),
-	}
-}
-
-func f64(x []float32) []float64 { return shadertest.Float64s(x) }
-
 // checkStats merges partial statistics on the host and compares them with those of y.
 func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int) {
 	t.Helper()
@@ -121,24 +72,10 @@ func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int) {
 		rows += n
 	}
 	assert.EqualValues(t, len(y)/c, rows, "rows of all parts")
-	merged := ref.MergeStats(f64(stats), parts, c)
-	got := make([]float32, 2*c)
-	for i, v := range merged {
-		got[i] = float32(v)
-	}
+	got := float32s(ref.MergeStats(shadertest.Float64s(stats), parts, c))
 	want := ref.Stats(y, c)
 	shadertest.Compare(t, "mean", got[:c], want[:c], shadertest.Tol{NMSE: 1e-11})
 	shadertest.Compare(t, "M2", got[c:], want[c:], shadertest.Tol{NMSE: 1e-11})
-}
-
-// checkSums adds partial sums on the host and compares them.
-func checkSums(t *testing.T, got []float32, n, parts int, want []float64) {
-	t.Helper()
-	sums := make([]float32, len(want))
-	for i, v := range ref.MergeSums(f64(got), n, parts, len(want)/n) {
-		sums[i] = float32(v)
-	}
-	shadertest.Compare(t, "sums", sums, want, shadertest.Tol{NMSE: 1e-11, Elem: 1e-4})
 }
 
 type convFwdCase struct {
@@ -152,36 +89,26 @@ type convFwdCase struct {
 }
 
 func (c convFwdCase) String() string {
-	return fmt.Sprintf("%v_in=%+v_stats=%v_bias=%v_act=%v_add=%v", c.conv, c.in, c.stats, c.bias, c.act, c.add)
+	return fmt.Sprintf("%v/in=%s/stats=%v/bias=%v/act=%v/add=%v", c.conv, flags(c.in), c.stats, c.bias, c.act, c.add)
 }
 
 func (c convFwdCase) run(t *testing.T, dev *vk.Device) {
 	v := c.conv
-	x := newTensor(10, v.N, v.H*v.W, v.C)
-	wt := shadertest.Rand(20, v.K*v.R*v.S*v.C)
-	bias, add := shadertest.Rand(21, v.K), shadertest.Rand(22, v.N*v.P*v.Q*v.K)
-
 	op, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{
 		Conv: v, In: c.in, Stats: c.stats, Bias: c.bias, ActOut: c.act, Add: c.add, Variant: c.variant,
 	})
 	require.NoError(t, err)
-	tc := shadertest.New(t, dev)
-	y, stats := tc.Output(len(add)), tc.OutputBytes(op.StatsBytes())
-	args := kernels.ConvFwdArgs{
-		X: x.upload(tc), WT: tc.Input(wt).Range(), Bias: tc.Input(bias).Range(), Add: tc.Input(add).Range(),
-		Y: y.Range(), Stats: stats.Range(),
-	}
-	tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+	f := newFixture(t, dev)
+	x, wantX := f.tensor(c.in, v.N, v.H*v.W, v.C)
+	wt, wantWT := f.random(true, v.K*v.R*v.S*v.C, -1, 1)
+	bias, wantBias := f.random(c.bias, v.K, -1, 1)
+	add, wantAdd := f.random(c.add, v.N*v.P*v.Q*v.K, -1, 1)
+	y, stats := f.Output(v.N*v.P*v.Q*v.K), f.OutputBytes(op.StatsBytes())
+	args := kernels.ConvFwdArgs{X: x, WT: wt, Bias: bias, Add: add, Y: y.Range(), Stats: stats.Range()}
+	f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 
-	want := ref.ConvFwd(v, x.value(c.in, v.N, v.H*v.W, v.C), f64(wt))
-	var b, a []float64
-	if c.bias {
-		b = f64(bias)
-	}
-	if c.add {
-		a = f64(add)
-	}
-	want = ref.Epilogue(want, b, a, c.act, v.K)
+	want := ref.ConvFwd(v, ref.Value(c.in, wantX, v.N, v.H*v.W, v.C), wantWT)
+	want = ref.Epilogue(want, wantBias, wantAdd, c.act, v.K)
 	shadertest.Compare(t, "y", y.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.P, v.Q, v.K}})
 	if c.stats {
 		checkStats(t, stats.Float32s(), op.Parts(), want, v.K)
@@ -220,37 +147,22 @@ type convDgradCase struct {
 	variant string
 }
 
-func (c convDgradCase) String() string { return fmt.Sprintf("%v_dy=%+v_sink=%+v", c.conv, c.dy, c.sink) }
+func (c convDgradCase) String() string {
+	return fmt.Sprintf("%v/dy=%s/sink=%s", c.conv, flags(c.dy), flags(c.sink))
+}
 
 func (c convDgradCase) run(t *testing.T, dev *vk.Device) {
 	v := c.conv
-	dy := newGrad(30, v.N, v.P*v.Q, v.K)
-	w := shadertest.Rand(20, v.K*v.R*v.S*v.C)
-	x, add := newTensor(10, v.N, v.H*v.W, v.C), shadertest.Rand(41, v.N*v.H*v.W*v.C)
-	keep := shadertest.RandIn(42, v.N, 0, 2)
-
 	op, err := kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: v, DY: c.dy, Sink: c.sink, Variant: c.variant})
 	require.NoError(t, err)
-	tc := shadertest.New(t, dev)
-	dx, sums := tc.Output(len(x.raw)), tc.OutputBytes(op.SumsBytes())
-	args := kernels.ConvDgradArgs{DY: dy.upload(tc), W: tc.Input(w).Range(), Sink: kernels.SinkArgs{
-		DX: dx.Range(), Add: tc.Input(add).Range(), Y: tc.Input(x.raw).Range(), BN: tc.Input(x.bn).Range(),
-		Keep: tc.Input(keep).Range(), Sums: sums.Range(),
-	}}
-	tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+	f := newFixture(t, dev)
+	dy, wantDY := f.grad(c.dy, v.N, v.P*v.Q, v.K)
+	w, wantW := f.random(true, v.K*v.R*v.S*v.C, -1, 1)
+	sink, dx, sums, wantSink := f.sink(c.sink, v.N, v.H*v.W, v.C, op.SumsBytes())
+	f.Run(func(rec *vk.Recorder) { op.Record(rec, kernels.ConvDgradArgs{DY: dy, W: w, Sink: sink}) })
 
-	du := ref.ConvDgrad(v, dy.dy(c.dy, v.N, v.P*v.Q, v.K), f64(w))
-	want, wantSums := ref.Sink(c.sink, du, ref.SinkArgs{Add: f64(add), Y: f64(x.raw), BN: f64(x.bn), Keep: f64(keep)}, v.N, v.H*v.W, v.C)
-	shadertest.Compare(t, "dx", dx.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.H, v.W, v.C}})
-	if wantSums == nil {
-		assert.Zero(t, op.SumsBytes())
-		return
-	}
-	n := 1
-	if c.sink.SE {
-		n = v.N
-	}
-	checkSums(t, sums.Float32s(), n, op.Parts(), wantSums)
+	du := ref.ConvDgrad(v, ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K), wantW)
+	compareSink(t, c.sink, du, wantSink, v.N, v.H*v.W, v.C, op.Parts(), dx, sums)
 }
 
 // The gradients and sinks that occur in EfficientNetV2, and a few that do not.
@@ -304,19 +216,22 @@ type convWgradCase struct {
 	variant string
 }
 
-func (c convWgradCase) String() string { return fmt.Sprintf("%v_dy=%+v_in=%+v", c.conv, c.dy, c.in) }
+func (c convWgradCase) String() string {
+	return fmt.Sprintf("%v/dy=%s/in=%s", c.conv, flags(c.dy), flags(c.in))
+}
 
 func (c convWgradCase) run(t *testing.T, dev *vk.Device) {
 	v := c.conv
-	dy, x := newGrad(30, v.N, v.P*v.Q, v.K), newTensor(10, v.N, v.H*v.W, v.C)
 	op, err := kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: v, DY: c.dy, In: c.in, Variant: c.variant})
 	require.NoError(t, err)
-	tc := shadertest.New(t, dev)
-	dw, scratch := tc.Output(v.K*v.R*v.S*v.C), tc.OutputBytes(op.ScratchBytes())
-	args := kernels.ConvWgradArgs{DY: dy.upload(tc), X: x.upload(tc), DW: dw.Range(), Scratch: scratch.Range()}
-	tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+	f := newFixture(t, dev)
+	dy, wantDY := f.grad(c.dy, v.N, v.P*v.Q, v.K)
+	x, wantX := f.tensor(c.in, v.N, v.H*v.W, v.C)
+	dw, scratch := f.Output(v.K*v.R*v.S*v.C), f.OutputBytes(op.ScratchBytes())
+	args := kernels.ConvWgradArgs{DY: dy, X: x, DW: dw.Range(), Scratch: scratch.Range()}
+	f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 
-	want := ref.ConvWgrad(v, dy.dy(c.dy, v.N, v.P*v.Q, v.K), x.value(c.in, v.N, v.H*v.W, v.C))
+	want := ref.ConvWgrad(v, ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K), ref.Value(c.in, wantX, v.N, v.H*v.W, v.C))
 	shadertest.Compare(t, "dw", dw.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.K, v.R, v.S, v.C}})
 }
 
@@ -366,7 +281,7 @@ func TestConvChunks(t *testing.T) {
 			})
 			t.Run("fwd stem", func(t *testing.T) { convFwdCase{conv: stem, stats: true, variant: variant}.run(t, dev) })
 			for _, sink := range sinks[:4] {
-				t.Run(fmt.Sprintf("dgrad %+v", sink), func(t *testing.T) {
+				t.Run(fmt.Sprintf("dgrad %s", flags(sink)), func(t *testing.T) {
 					convDgradCase{conv: conv, dy: dy, sink: sink, variant: variant}.run(t, dev)
 				})
 			}
@@ -416,5 +331,5 @@ func TestConvErrors(t *testing.T) {
 	require.NoError(t, err)
 	rec := dev.NewRecorder("errors")
 	op.Record(rec, kernels.ConvFwdArgs{})
-	assert.True(t, errors.As(rec.Err(), &shape), "%v", rec.Err())
+	assert.ErrorAs(t, rec.Err(), &shape)
 }

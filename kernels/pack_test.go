@@ -25,30 +25,26 @@ func TestPack(t *testing.T) {
 			{K: 16, RSC: 9, Depthwise: true, Fold: true, Eps: eps},
 		} {
 			t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
-				w := shadertest.Rand(1, c.K*c.RSC)
-				gamma, beta, mean := shadertest.Rand(2, c.K), shadertest.Rand(3, c.K), shadertest.Rand(4, c.K)
-				variance := shadertest.RandIn(5, c.K, 0, 2)
 				op, err := kernels.NewPack(dev, c)
 				require.NoError(t, err)
-				tc := shadertest.New(t, dev)
-				wt := tc.Output(len(w))
-				args := kernels.PackArgs{
-					W: tc.Input(w).Range(), WT: wt.Range(), Gamma: tc.Input(gamma).Range(), Beta: tc.Input(beta).Range(),
-					Mean: tc.Input(mean).Range(), Var: tc.Input(variance).Range(),
-				}
-				want := f64(w)
+				f := newFixture(t, dev)
+				w, want := f.random(true, c.K*c.RSC, -1, 1)
+				gamma, wantGamma := f.random(c.Fold, c.K, -1, 1)
+				beta, wantBeta := f.random(c.Fold, c.K, -1, 1)
+				mean, wantMean := f.random(c.Fold, c.K, -1, 1)
+				variance, wantVar := f.random(c.Fold, c.K, 0, 2)
+				wt, bias := f.Output(c.K*c.RSC), f.OutputBytes(int64(4*len(wantBeta)))
+				args := kernels.PackArgs{W: w, WT: wt.Range(), Gamma: gamma, Beta: beta, Mean: mean, Var: variance, Bias: bias.Range()}
+				f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
+
 				if !c.Depthwise {
 					want = ref.Transpose(want, c.K, c.RSC)
 				}
 				if !c.Fold {
-					tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 					shadertest.Compare(t, "wt", wt.Float32s(), want, shadertest.Tol{})
 					return
 				}
-				bias := tc.Output(c.K)
-				args.Bias = bias.Range()
-				tc.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
-				want, wantBias := ref.Fold(want, f64(gamma), f64(beta), f64(mean), f64(variance), eps)
+				want, wantBias := ref.Fold(want, wantGamma, wantBeta, wantMean, wantVar, eps)
 				shadertest.Compare(t, "wt", wt.Float32s(), want, shadertest.Tol{NMSE: 1e-13})
 				shadertest.Compare(t, "bias", bias.Float32s(), wantBias, shadertest.Tol{NMSE: 1e-13})
 			})
