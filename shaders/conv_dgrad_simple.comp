@@ -28,6 +28,7 @@ layout(constant_id = 2) const uint TILE_N = 2;
 layout(std430, set = 0, binding = 6) readonly buffer WBuf { float w[]; };
 
 const uint GROUPS = TILE_M / LANES; // rows whose coordinates one invocation keeps
+const uint STEP = 4;                // rows of a slice that are loaded together
 
 void main() {
     uint lane = gl_SubgroupInvocationID;
@@ -36,10 +37,13 @@ void main() {
     uint rows = segmentImages() * cl.H * cl.W;
     uint taps = p.R * p.S;
     uint col[TILE_N]; // clamped for loads
+    bool own[TILE_N];
     SinkChannel sc[TILE_N];
     SinkSums total[TILE_N];
     [[unroll]] for (uint t = 0; t < TILE_N; t++) {
-        col[t] = min((gl_WorkGroupID.x * TILE_N + t) * LANES + lane, p.C - 1);
+        uint c = (gl_WorkGroupID.x * TILE_N + t) * LANES + lane;
+        own[t] = c < p.C;
+        col[t] = min(c, p.C - 1);
         sc[t] = sinkChannel(col[t], p.C);
         total[t] = sinkZero();
     }
@@ -51,26 +55,35 @@ void main() {
         [[unroll]] for (uint i = 0; i < TILE_M * TILE_N; i++) acc[i] = 0.0;
         Pixel px[GROUPS];
         [[unroll]] for (uint g = 0; g < GROUPS; g++) px[g] = pixelOf(cl, segment, min(m0 + g * LANES + lane, rows - 1));
-        uint image[TILE_M], out_[TILE_M];
-        [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-            image[i] = subgroupShuffle(px[i / LANES].n, i % LANES);
-            out_[i] = subgroupShuffle(pixelOffset(cl, px[i / LANES]), i % LANES);
-        }
+        uint pixel[GROUPS];
+        [[unroll]] for (uint g = 0; g < GROUPS; g++) pixel[g] = pixelOffset(cl, px[g]);
         for (uint r = cl.r0; r < p.R; r += p.stride) for (uint s = cl.s0; s < p.S; s += p.stride) {
             int tap[GROUPS];
             [[unroll]] for (uint g = 0; g < GROUPS; g++) tap[g] = tapOffset(cl, px[g], r, s);
-            int off[TILE_M];
-            [[unroll]] for (uint i = 0; i < TILE_M; i++) off[i] = subgroupShuffle(tap[i / LANES], i % LANES);
             for (uint k0 = 0; k0 < p.K; k0 += LANES) {
                 uint k = k0 + lane;
                 DyChannel ch = dyChannel(k, p.K);
-                float a[TILE_M];
-                [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                    float v = dyValue(max(off[i], 0) + k, ch, p.n0 + image[i], k, p.K);
-                    a[i] = off[i] < 0 ? 0.0 : v;
+                float a[TILE_M]; // appended to in a loop that drivers need not unroll; what is appended moves up to its place
+                [[unroll]] for (uint i = 0; i < TILE_M; i++) a[i] = 0.0;
+                [[dont_unroll]] for (uint i0 = 0; i0 < TILE_M; i0 += STEP) {
+                    int offs = tap[0];
+                    uint images = px[0].n;
+                    [[unroll]] for (uint g = 1; g < GROUPS; g++) {
+                        if (i0 / LANES == g) {
+                            offs = tap[g];
+                            images = px[g].n;
+                        }
+                    }
+                    [[unroll]] for (uint i = 0; i < TILE_M - STEP; i++) a[i] = a[i + STEP];
+                    [[unroll]] for (uint e = 0; e < STEP; e++) {
+                        uint i = i0 % LANES + e;
+                        int off = subgroupShuffle(offs, i);
+                        float v = dyValue(max(off, 0) + k, ch, p.n0 + subgroupShuffle(images, i), k, p.K);
+                        a[TILE_M - STEP + e] = off < 0 ? 0.0 : v;
+                    }
                 }
                 uint base = (k0 * taps + r * p.S + s) * p.C;
-                [[unroll]] for (uint j = 0; j < LANES; j++) {
+                [[dont_unroll]] for (uint j = 0; j < LANES; j++) {
                     float b[TILE_N];
                     [[unroll]] for (uint t = 0; t < TILE_N; t++) b[t] = w[base + col[t]];
                     base += taps * p.C;
@@ -81,18 +94,25 @@ void main() {
                 }
             }
         }
+        // The tile leaves row by row: a loop that drivers need not unroll, in which the rows move up through row 0.
         uint valid = min(TILE_M, rows - m0);
-        [[unroll]] for (uint t = 0; t < TILE_N; t++) {
-            if ((gl_WorkGroupID.x * TILE_N + t) * LANES < p.C) {
-                [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                    if (i < valid) sinkStore(acc[i * TILE_N + t], out_[i] + col[t], p.n0 + image[i], sc[t], total[t]);
+        for (uint i = 0; i < valid; i++) {
+            uint n, at;
+            [[unroll]] for (uint g = 0; g < GROUPS; g++) {
+                if (i / LANES == g) {
+                    n = subgroupShuffle(px[g].n, i % LANES);
+                    at = subgroupShuffle(pixel[g], i % LANES);
                 }
             }
+            [[unroll]] for (uint t = 0; t < TILE_N; t++) {
+                if (own[t]) sinkStore(acc[t], at + col[t], p.n0 + n, sc[t], total[t]);
+            }
+            [[unroll]] for (uint j = 0; j < (TILE_M - 1) * TILE_N; j++) acc[j] = acc[j + TILE_N];
         }
     }
     if (SINK_SUMS) {
         [[unroll]] for (uint t = 0; t < TILE_N; t++) {
-            if ((gl_WorkGroupID.x * TILE_N + t) * LANES < p.C) sinkWrite(total[t], sumsRow(segment, part), col[t], p.C);
+            if (own[t]) sinkWrite(total[t], sumsRow(segment, part), col[t], p.C);
         }
     }
 }

@@ -35,13 +35,21 @@ layout(std430, set = 0, binding = 6) writeonly buffer YBuf { float y[]; };
 layout(std430, set = 0, binding = 7) writeonly buffer StatsBuf { float stats[]; };
 
 const uint GROUPS = TILE_M / LANES; // rows whose coordinates one invocation keeps
+const uint STEP = 4;                // rows of a slice that are loaded together
 
 float acc[TILE_M * TILE_N];
 float a[TILE_M]; // TILE_M rows of the LANES-wide slice of gemmK
 
+// Appends the next STEP rows to a. Rows are loaded in a loop that drivers need not unroll, a third of the code; what is
+// appended moves up to its place.
+void push(float next[STEP]) {
+    [[unroll]] for (uint i = 0; i < TILE_M - STEP; i++) a[i] = a[i + STEP];
+    [[unroll]] for (uint e = 0; e < STEP; e++) a[TILE_M - STEP + e] = next[e];
+}
+
 // Adds the slice's product. Weight row j of the slice starts at wt[row + j*K]; rows from limit on hold no weights.
 void multiply(uint row, uint limit, uint col[TILE_N]) {
-    [[unroll]] for (uint j = 0; j < LANES; j++) {
+    [[dont_unroll]] for (uint j = 0; j < LANES; j++) {
         uint base = min(row + j, limit - 1) * p.K;
         float b[TILE_N];
         [[unroll]] for (uint t = 0; t < TILE_N; t++) b[t] = wt[base + col[t]];
@@ -56,9 +64,13 @@ void main() {
     uint lane = gl_SubgroupInvocationID;
     uint part = gl_WorkGroupID.y;
     uint col[TILE_N]; // clamped for loads
-    float mean[TILE_N], m2[TILE_N];
+    bool own[TILE_N];
+    float b[TILE_N], mean[TILE_N], m2[TILE_N];
     [[unroll]] for (uint t = 0; t < TILE_N; t++) {
-        col[t] = min((gl_WorkGroupID.x * TILE_N + t) * LANES + lane, p.K - 1);
+        uint k = (gl_WorkGroupID.x * TILE_N + t) * LANES + lane;
+        own[t] = k < p.K;
+        col[t] = min(k, p.K - 1);
+        b[t] = BIAS ? bias[col[t]] : 0.0;
         mean[t] = 0.0;
         m2[t] = 0.0;
     }
@@ -76,55 +88,76 @@ void main() {
                 uint k = k0 + lane;
                 uint c = k % p.C, s = k / p.C % p.S, r = k / (p.C * p.S);
                 InChannel ch = inChannel(c, p.C);
-                [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                    Pixel q = Pixel(subgroupShuffle(px[i / LANES].n, i % LANES), subgroupShuffle(px[i / LANES].h, i % LANES),
-                                    subgroupShuffle(px[i / LANES].w, i % LANES));
-                    int off = k < rsc ? tapOffset(q, r, s) : -1;
-                    float v = inValue(x[max(off, 0) + c], ch, p.n0 + q.n, c, p.C);
-                    a[i] = off < 0 ? 0.0 : v;
+                [[dont_unroll]] for (uint i0 = 0; i0 < TILE_M; i0 += STEP) {
+                    Pixel rows = px[0];
+                    [[unroll]] for (uint g = 1; g < GROUPS; g++) if (i0 / LANES == g) rows = px[g];
+                    float next[STEP];
+                    [[unroll]] for (uint e = 0; e < STEP; e++) {
+                        uint i = i0 % LANES + e;
+                        Pixel q = Pixel(subgroupShuffle(rows.n, i), subgroupShuffle(rows.h, i), subgroupShuffle(rows.w, i));
+                        int off = k < rsc ? tapOffset(q, r, s) : -1;
+                        float v = inValue(x[max(off, 0) + c], ch, p.n0 + q.n, c, p.C);
+                        next[e] = off < 0 ? 0.0 : v;
+                    }
+                    push(next);
                 }
                 multiply(k0, rsc, col);
             }
         } else {
-            uint image[TILE_M];
-            [[unroll]] for (uint i = 0; i < TILE_M; i++) image[i] = p.n0 + subgroupShuffle(px[i / LANES].n, i % LANES);
             for (uint r = 0; r < p.R; r++) for (uint s = 0; s < p.S; s++) {
                 int tap[GROUPS];
                 [[unroll]] for (uint g = 0; g < GROUPS; g++) tap[g] = tapOffset(px[g], r, s);
-                int off[TILE_M];
-                [[unroll]] for (uint i = 0; i < TILE_M; i++) off[i] = subgroupShuffle(tap[i / LANES], i % LANES);
                 uint row = (r * p.S + s) * p.C;
                 for (uint k0 = 0; k0 < p.C; k0 += LANES) {
                     uint c = k0 + lane;
                     InChannel ch = inChannel(c, p.C);
-                    [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                        float v = inValue(x[max(off[i], 0) + c], ch, image[i], c, p.C);
-                        a[i] = off[i] < 0 ? 0.0 : v;
+                    [[dont_unroll]] for (uint i0 = 0; i0 < TILE_M; i0 += STEP) {
+                        int offs = tap[0];
+                        uint images = px[0].n;
+                        [[unroll]] for (uint g = 1; g < GROUPS; g++) {
+                            if (i0 / LANES == g) {
+                                offs = tap[g];
+                                images = px[g].n;
+                            }
+                        }
+                        float next[STEP];
+                        [[unroll]] for (uint e = 0; e < STEP; e++) {
+                            uint i = i0 % LANES + e;
+                            int off = subgroupShuffle(offs, i);
+                            float v = inValue(x[max(off, 0) + c], ch, p.n0 + subgroupShuffle(images, i), c, p.C);
+                            next[e] = off < 0 ? 0.0 : v;
+                        }
+                        push(next);
                     }
                     multiply(row + k0, p.R * p.S * p.C, col);
                 }
             }
         }
 
+        // The tile leaves row by row: a loop that drivers need not unroll, in which the rows move up through row 0.
         uint rows = min(TILE_M, p.M - m0);
-        [[unroll]] for (uint t = 0; t < TILE_N; t++) {
-            bool own = (gl_WorkGroupID.x * TILE_N + t) * LANES < p.K;
-            float b = BIAS ? bias[col[t]] : 0.0;
-            float sum = 0.0;
-            [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                float v = acc[i * TILE_N + t];
-                if (BIAS) v += b;
+        float sum[TILE_N];
+        [[unroll]] for (uint t = 0; t < TILE_N; t++) sum[t] = 0.0;
+        [[dont_unroll]] for (uint i = 0; i < TILE_M; i++) {
+            float row[TILE_N];
+            [[unroll]] for (uint t = 0; t < TILE_N; t++) {
+                float v = acc[t];
+                if (BIAS) v += b[t];
                 v = actValue(ACT_OUT, v);
-                if (i < rows && own) {
+                if (i < rows && own[t]) {
                     uint o = (m0 + i) * p.K + col[t];
                     if (ADD) v += add[o];
                     y[o] = v;
-                    sum += v;
+                    sum[t] += v;
                 }
-                acc[i * TILE_N + t] = v;
+                row[t] = v;
             }
-            if (STATS) {
-                float tileMean = sum / float(rows), tileM2 = 0.0;
+            [[unroll]] for (uint j = 0; j < (TILE_M - 1) * TILE_N; j++) acc[j] = acc[j + TILE_N];
+            [[unroll]] for (uint t = 0; t < TILE_N; t++) acc[(TILE_M - 1) * TILE_N + t] = row[t];
+        }
+        if (STATS) {
+            [[unroll]] for (uint t = 0; t < TILE_N; t++) {
+                float tileMean = sum[t] / float(rows), tileM2 = 0.0;
                 [[unroll]] for (uint i = 0; i < TILE_M; i++) {
                     float d = acc[i * TILE_N + t] - tileMean;
                     if (i < rows) tileM2 += d * d;
@@ -136,7 +169,7 @@ void main() {
 
     if (STATS) {
         [[unroll]] for (uint t = 0; t < TILE_N; t++) {
-            if ((gl_WorkGroupID.x * TILE_N + t) * LANES < p.K) {
+            if (own[t]) {
                 uint o = (p.part0 + part) * 2 * p.K + col[t];
                 stats[o] = mean[t];
                 stats[o + p.K] = m2[t];

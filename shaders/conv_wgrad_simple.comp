@@ -83,11 +83,13 @@ void main() {
         }
     }
 
-    [[unroll]] for (uint i = 0; i < TILE_K; i++) {
-        uint kk = gl_WorkGroupID.y * TILE_K + i;
+    // Row by row, in a loop that drivers need not unroll; the rows move up through row 0.
+    uint k0 = gl_WorkGroupID.y * TILE_K;
+    for (uint kk = k0; kk < min(k0 + TILE_K, p.K); kk++) {
         [[unroll]] for (uint t = 0; t < TILE_N; t++) {
             uint column = (gl_WorkGroupID.x * TILE_N + t) * LANES + lane;
-            if (kk < p.K && column < rsc) dw[((p.split0 + gl_WorkGroupID.z) * p.K + kk) * rsc + column] = acc[i * TILE_N + t];
+            if (column < rsc) dw[((p.split0 + gl_WorkGroupID.z) * p.K + kk) * rsc + column] = acc[t];
         }
+        [[unroll]] for (uint i = 0; i < (TILE_K - 1) * TILE_N; i++) acc[i] = acc[i + TILE_N];
     }
 }
