@@ -86,11 +86,17 @@ func denseTests() []test {
 	return append(list, test{"pack", "", hintDriver, packs})
 }
 
+// cutVariants are the ways to cut up the work of kernels over channels: few long workgroups for CPU drivers, many for GPUs.
+var cutVariants = []string{"narrow", "wide"}
+
 func depthwiseTests() []test {
 	var list []test
-	list = append(list, fusedTests("depthwise fwd", "simple", depthwiseShapes, (*bed).depthwiseFwd)...)
-	list = append(list, fusedTests("depthwise dgrad", "simple", depthwiseShapes, (*bed).depthwiseDgrad)...)
-	return append(list, fusedTests("depthwise wgrad", "simple", depthwiseShapes, (*bed).depthwiseWgrad)...)
+	for _, variant := range cutVariants {
+		list = append(list, fusedTests("depthwise fwd", variant, depthwiseShapes, func(b *bed, c kernels.Conv, f fusion) { b.depthwiseFwd(c, f, variant) })...)
+		list = append(list, fusedTests("depthwise dgrad", variant, depthwiseShapes, func(b *bed, c kernels.Conv, f fusion) { b.depthwiseDgrad(c, f, variant) })...)
+		list = append(list, fusedTests("depthwise wgrad", variant, depthwiseShapes, func(b *bed, c kernels.Conv, f fusion) { b.depthwiseWgrad(c, f, variant) })...)
+	}
+	return list
 }
 
 func (b *bed) convFwd(c kernels.Conv, f fusion, variant string) {
@@ -148,9 +154,9 @@ func (b *bed) convWgrad(c kernels.Conv, f fusion, variant string) {
 	b.release()
 }
 
-func (b *bed) depthwiseFwd(c kernels.Conv, f fusion) {
+func (b *bed) depthwiseFwd(c kernels.Conv, f fusion, variant string) {
 	for _, infer := range []bool{false, true} {
-		cfg := kernels.DepthwiseFwdConfig{Conv: c, In: f.in, Stats: !infer, Bias: infer, Variant: "simple"}
+		cfg := kernels.DepthwiseFwdConfig{Conv: c, In: f.in, Stats: !infer, Bias: infer, Variant: variant}
 		if infer {
 			cfg.ActOut = kernels.SiLU
 		}
@@ -174,8 +180,8 @@ func (b *bed) depthwiseFwd(c kernels.Conv, f fusion) {
 	}
 }
 
-func (b *bed) depthwiseDgrad(c kernels.Conv, f fusion) {
-	op, err := kernels.NewDepthwiseDgrad(b.dev, kernels.DepthwiseDgradConfig{Conv: c, DY: f.dy, Sink: f.sink, Variant: "simple"})
+func (b *bed) depthwiseDgrad(c kernels.Conv, f fusion, variant string) {
+	op, err := kernels.NewDepthwiseDgrad(b.dev, kernels.DepthwiseDgradConfig{Conv: c, DY: f.dy, Sink: f.sink, Variant: variant})
 	if !b.made(err) {
 		return
 	}
@@ -187,8 +193,8 @@ func (b *bed) depthwiseDgrad(c kernels.Conv, f fusion) {
 	b.compareSink(f.sink, du, sink, c.N, c.H*c.W, c.C, op.Parts())
 }
 
-func (b *bed) depthwiseWgrad(c kernels.Conv, f fusion) {
-	op, err := kernels.NewDepthwiseWgrad(b.dev, kernels.DepthwiseWgradConfig{Conv: c, DY: f.dy, In: f.in, Variant: "simple"})
+func (b *bed) depthwiseWgrad(c kernels.Conv, f fusion, variant string) {
+	op, err := kernels.NewDepthwiseWgrad(b.dev, kernels.DepthwiseWgradConfig{Conv: c, DY: f.dy, In: f.in, Variant: variant})
 	if !b.made(err) {
 		return
 	}

@@ -7,24 +7,34 @@ import (
 )
 
 func normTests() []test {
-	return []test{
-		{"bn finalize", "", hintDriver, bnFinalize},
-		{"bn backward", "", hintDriver, bnBackward},
-		{"bn backward se", "", hintDriver, bnBackwardSE},
-		{"apply", "", hintDriver, apply},
-		{"apply grad", "", hintDriver, applyGrad},
-		{"apply sink", "", hintDriver, applySink},
+	return cutTests([]cutTest{{"bn finalize", bnFinalize}, {"bn backward", bnBackward}, {"bn backward se", bnBackwardSE},
+		{"apply", apply}, {"apply grad", applyGrad}, {"apply sink", applySink}})
+}
+
+// cutTest is a test of a kernel over channels that takes a variant.
+type cutTest struct {
+	kernel string
+	run    func(b *bed, variant string)
+}
+
+func cutTests(tests []cutTest) []test {
+	var list []test
+	for _, t := range tests {
+		for _, variant := range cutVariants {
+			list = append(list, test{t.kernel, variant, hintDriver, func(b *bed) { t.run(b, variant) }})
+		}
 	}
+	return list
 }
 
 // bnFinalize takes statistics of numbers around 1000, where sums of squares would cancel.
-func bnFinalize(b *bed) {
+func bnFinalize(b *bed, variant string) {
 	for _, s := range []struct {
 		c, parts, rows int
 		mean           float64
 	}{{8, 1, 1, 0}, {40, 67, 201, 1}, {24, 5, 1003, 1000}} {
 		const eps, momentum = 1e-3, 0.1
-		op, err := kernels.NewBNFinalize(b.dev, kernels.BNFinalizeConfig{C: s.c, Parts: s.parts, M: s.rows, Eps: eps, Momentum: momentum})
+		op, err := kernels.NewBNFinalize(b.dev, kernels.BNFinalizeConfig{C: s.c, Parts: s.parts, M: s.rows, Eps: eps, Momentum: momentum, Variant: variant})
 		if !b.made(err) {
 			return
 		}
@@ -54,10 +64,10 @@ func bnFinalize(b *bed) {
 	}
 }
 
-func bnBackward(b *bed) {
+func bnBackward(b *bed, variant string) {
 	for _, s := range [][3]int{{8, 1, 1}, {136, 67, 1000}} {
 		c, parts, m := s[0], s[1], s[2]
-		op, err := kernels.NewBNBackward(b.dev, kernels.BNBackwardConfig{C: c, Parts: parts, M: m})
+		op, err := kernels.NewBNBackward(b.dev, kernels.BNBackwardConfig{C: c, Parts: parts, M: m, Variant: variant})
 		if !b.made(err) {
 			return
 		}
@@ -75,10 +85,10 @@ func bnBackward(b *bed) {
 	}
 }
 
-func bnBackwardSE(b *bed) {
+func bnBackwardSE(b *bed, variant string) {
 	for _, noG := range []bool{false, true} {
 		const n, c = 5, 136
-		op, err := kernels.NewBNBackwardSE(b.dev, kernels.BNBackwardSEConfig{N: n, C: c, M: 7 * n, NoG: noG})
+		op, err := kernels.NewBNBackwardSE(b.dev, kernels.BNBackwardSEConfig{N: n, C: c, M: 7 * n, NoG: noG, Variant: variant})
 		if !b.made(err) {
 			return
 		}
@@ -102,12 +112,12 @@ func bnBackwardSE(b *bed) {
 // applyShape is [N HW C] with a rest in every direction.
 const applyN, applyHW, applyC = 3, 131, 40
 
-func apply(b *bed) {
+func apply(b *bed, variant string) {
 	for _, cfg := range []kernels.ApplyConfig{
 		{In: kernels.Pending{BN: true}, Keep: true, Skip: true},
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}},
 	} {
-		cfg.N, cfg.HW, cfg.C = applyN, applyHW, applyC
+		cfg.N, cfg.HW, cfg.C, cfg.Variant = applyN, applyHW, applyC, variant
 		op, err := kernels.NewApply(b.dev, cfg)
 		if !b.made(err) {
 			return
@@ -124,9 +134,9 @@ func apply(b *bed) {
 	}
 }
 
-func applyGrad(b *bed) {
+func applyGrad(b *bed, variant string) {
 	for _, f := range fused {
-		cfg := kernels.ApplyGradConfig{N: applyN, HW: applyHW, C: applyC, DY: f.dy}
+		cfg := kernels.ApplyGradConfig{N: applyN, HW: applyHW, C: applyC, DY: f.dy, Variant: variant}
 		op, err := kernels.NewApplyGrad(b.dev, cfg)
 		if !b.made(err) {
 			return
@@ -139,9 +149,9 @@ func applyGrad(b *bed) {
 	}
 }
 
-func applySink(b *bed) {
+func applySink(b *bed, variant string) {
 	for _, f := range fused {
-		cfg := kernels.ApplySinkConfig{N: applyN, HW: applyHW, C: applyC, Sink: f.sink}
+		cfg := kernels.ApplySinkConfig{N: applyN, HW: applyHW, C: applyC, Sink: f.sink, Variant: variant}
 		op, err := kernels.NewApplySink(b.dev, cfg)
 		if !b.made(err) {
 			return

@@ -7,16 +7,16 @@ import (
 )
 
 func seTests() []test {
-	return []test{{"pool", "", hintDriver, pool}, {"se fwd, bwd", "", hintDriver, squeezeExcite}}
+	return cutTests([]cutTest{{"pool", pool}, {"se fwd, bwd", squeezeExcite}})
 }
 
-func pool(b *bed) {
+func pool(b *bed, variant string) {
 	for _, cfg := range []kernels.PoolConfig{
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU}, Grad: true},
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU}},
 		{},
 	} {
-		cfg.N, cfg.HW, cfg.C = applyN, applyHW, applyC
+		cfg.N, cfg.HW, cfg.C, cfg.Variant = applyN, applyHW, applyC, variant
 		op, err := kernels.NewPool(b.dev, cfg)
 		if !b.made(err) {
 			return
@@ -34,14 +34,14 @@ func pool(b *bed) {
 }
 
 // squeezeExcite runs the two small layers forward and backward.
-func squeezeExcite(b *bed) {
+func squeezeExcite(b *bed, variant string) {
 	for _, s := range [][5]int{{1, 8, 1, 1, 1}, {5, 136, 37, 49, 3}, {2, 672, 28, 4, 1}} {
 		n, c, r, hw, parts := s[0], s[1], s[2], s[3], s[4]
-		fwd, err := kernels.NewSEFwd(b.dev, kernels.SEFwdConfig{N: n, C: c, R: r})
+		fwd, err := kernels.NewSEFwd(b.dev, kernels.SEFwdConfig{N: n, C: c, R: r, Variant: variant})
 		if !b.made(err) {
 			return
 		}
-		bwd, err := kernels.NewSEBwd(b.dev, kernels.SEBwdConfig{N: n, C: c, R: r, HW: hw, Parts: parts})
+		bwd, err := kernels.NewSEBwd(b.dev, kernels.SEBwdConfig{N: n, C: c, R: r, HW: hw, Parts: parts, Variant: variant})
 		if !b.made(err) {
 			return
 		}
