@@ -54,7 +54,7 @@ type Config struct {
 	Std  [3]float64 `toml:"std"`
 
 	Optimizer    string  `toml:"optimizer" help:"rmsprop or sgd"`
-	LearningRate float64 `toml:"learning_rate" help:"peak; 0: the recipe's, times batch/256"`
+	LearningRate float64 `toml:"learning_rate" help:"peak; 0: the recipe's, times batch/256" resume:"free"`
 	Decay        Decay   `toml:"decay" help:"of the learning rate: exponential, cosine or constant"`
 	DecayRate    float64 `toml:"decay_rate" help:"exponential decay: factor"`
 	DecayEpochs  float64 `toml:"decay_epochs" help:"exponential decay: epochs between factors; 0: the recipe's share of the run"`
@@ -64,7 +64,7 @@ type Config struct {
 	Rho          float64 `toml:"rho" help:"rmsprop: decay of the mean square"`
 	Epsilon      float64 `toml:"epsilon" help:"rmsprop: added inside the root"`
 	WeightDecay  float64 `toml:"weight_decay" help:"of convolution and classifier weights"`
-	ClipNorm     float64 `toml:"clip_norm" help:"largest global gradient norm; 0: no clipping"`
+	ClipNorm     float64 `toml:"clip_norm" help:"largest global gradient norm; 0: no clipping" resume:"free"`
 	EMADecay     float64 `toml:"ema_decay" help:"largest decay of the weights' moving average"`
 	Smoothing    float64 `toml:"label_smoothing" help:"share of the target spread over all classes"`
 	DropPath     float64 `toml:"drop_path" help:"stochastic depth: block i of n is dropped with this times i/n"`

@@ -205,6 +205,9 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	if err = t.plans(ctx); err != nil {
 		return err
 	}
+	if err = t.writeFolder(); err != nil {
+		return err
+	}
 	if t.metrics, err = OpenMetrics(filepath.Join(t.cfg.Out, "metrics.jsonl"), t.step); err != nil {
 		return err
 	}
@@ -221,7 +224,7 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// openFolder makes the run's folder, or opens the newest checkpoint of the run that is to go on.
+// openFolder checks that the run may go to its folder, and opens the newest checkpoint of a run that is to go on.
 func (t *trainer) openFolder() (*Checkpoint, error) {
 	if t.cfg.Out == "" {
 		return nil, &ConfigError{"out", "empty", "a folder to write to"}
@@ -241,14 +244,6 @@ func (t *trainer) openFolder() (*Checkpoint, error) {
 			return nil, &ConfigError{d[0], "another value than the run in " + t.cfg.Out + " began with", "the same for --resume"}
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(t.cfg.Out, "checkpoints"), 0o755); err != nil {
-		return nil, writeError(t.cfg.Out, err)
-	}
-	info := t.dev.Info()
-	t.cfg.Run = &RunInfo{Version: version(), Go: runtime.Version(), Device: info.Name, Driver: info.Driver}
-	if err := t.cfg.Write(file); err != nil {
-		return nil, err
-	}
 	if !t.o.Resume {
 		return nil, nil
 	}
@@ -260,6 +255,16 @@ func (t *trainer) openFolder() (*Checkpoint, error) {
 		return nil, nil // stopped before the first checkpoint: begin again
 	}
 	return c, err
+}
+
+// writeFolder makes the run's folder. It comes last, so that a run which could not begin leaves none in the way of the next.
+func (t *trainer) writeFolder() error {
+	if err := os.MkdirAll(filepath.Join(t.cfg.Out, "checkpoints"), 0o755); err != nil {
+		return writeError(t.cfg.Out, err)
+	}
+	info := t.dev.Info()
+	t.cfg.Run = &RunInfo{Version: version(), Go: runtime.Version(), Device: info.Name, Driver: info.Driver}
+	return t.cfg.Write(filepath.Join(t.cfg.Out, "config.toml"))
 }
 
 // version is the module's version, as the Go tool recorded it.
