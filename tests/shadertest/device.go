@@ -18,7 +18,7 @@ var LowerLimits = vk.Limits{
 	SharedBytes: 16 << 10,
 	OffsetAlign: 256,
 	PushBytes:   128,
-	MaxRange:    4 << 20,
+	MaxRange:    8 << 20,
 	Heap:        256 << 20,
 }
 
