@@ -141,12 +141,13 @@ func (p *Program) makeSets() error {
 		return err
 	}
 	p.sets = make([]vulkan.DescriptorSet, 0, n)
+	var unused unusedRanges
 	for i := range p.ops {
 		op := &p.ops[i]
 		if op.call == nil {
 			continue
 		}
-		set, err := p.makeSet(op)
+		set, err := p.makeSet(op, &unused)
 		if err != nil {
 			return err
 		}
@@ -155,7 +156,7 @@ func (p *Program) makeSets() error {
 	return nil
 }
 
-func (p *Program) makeSet(op *op) (set vulkan.DescriptorSet, err error) {
+func (p *Program) makeSet(op *op, unused *unusedRanges) (set vulkan.DescriptorSet, err error) {
 	d := p.d
 	err = d.do("vkAllocateDescriptorSets", func() (r vulkan.Result) { set, r = raw.AllocateSet(d.handle, p.descriptors, op.pipeline.sets); return })
 	if err != nil || len(op.call.Bind) == 0 {
@@ -165,7 +166,7 @@ func (p *Program) makeSet(op *op) (set vulkan.DescriptorSet, err error) {
 	buffers, offsets, sizes := make([]vulkan.Buffer, n), make([]uint64, n), make([]uint64, n)
 	for i, b := range op.call.Bind {
 		if b.IsZero() {
-			if b, err = d.unused(); err != nil {
+			if b, err = unused.take(p, op.call.Shader.Bindings[i].Access); err != nil {
 				return set, err
 			}
 		}
@@ -179,7 +180,33 @@ func (p *Program) makeSet(op *op) (set vulkan.DescriptorSet, err error) {
 	return set, d.said("vkUpdateDescriptorSets")
 }
 
-// unused is what is bound in place of the zero Range.
+// unusedRanges gives what is bound in place of the zero Range. No shader touches it, but the validation layer takes
+// every bound range for used: those that a shader might write are a program's own and never given twice.
+type unusedRanges struct {
+	buf  *Buffer
+	next int64
+}
+
+// unusedWrites is how many ranges share a buffer.
+const unusedWrites = 64
+
+func (u *unusedRanges) take(p *Program, access Access) (Range, error) {
+	if access&Write == 0 {
+		return p.d.unused()
+	}
+	if u.buf == nil || u.next == u.buf.size {
+		b, err := p.d.NewBuffer("unused bindings", unusedWrites*granule, DeviceMemory)
+		if err != nil {
+			return Range{}, err
+		}
+		p.unused = append(p.unused, b)
+		u.buf, u.next = b, 0
+	}
+	u.next += granule
+	return u.buf.Range().Slice(u.next-granule, granule), nil
+}
+
+// unused is what is bound in place of the zero Range where a shader could only read.
 func (d *Device) unused() (Range, error) {
 	d.dummy.Lock()
 	defer d.dummy.Unlock()

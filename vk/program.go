@@ -31,6 +31,7 @@ type Program struct {
 	released    bool
 	descriptors vulkan.DescriptorPool
 	sets        []vulkan.DescriptorSet
+	unused      []*Buffer // bound in place of zero Ranges
 	queries     vulkan.QueryPool
 	pool        vulkan.CommandPool
 	segments    []segment
@@ -389,6 +390,9 @@ func (p *Program) Release() {
 	if p.queries != nil {
 		vulkan.DestroyQueryPool(d.handle, p.queries, nil)
 		d.remove(objQueryPool)
+	}
+	for _, b := range p.unused {
+		b.Release()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
