@@ -91,7 +91,7 @@ func TestResolvedConfig(t *testing.T) {
 	require.NoError(t, err)
 	p, err := c.Resolve(6000)
 	require.NoError(t, err)
-	assert.Equal(t, []int{24, 28, 32}, sizes(p.Stages))
+	assert.Equal(t, []int{28, 30, 32}, sizes(p.Stages))
 	c.Run = &train.RunInfo{Version: "1", Go: "go1.23", Device: "llvmpipe", Driver: "Mesa"}
 	file := filepath.Join(t.TempDir(), "config.toml")
 	require.NoError(t, c.Write(file))
@@ -107,7 +107,7 @@ func TestResolvedConfig(t *testing.T) {
 	require.NoError(t, err)
 	q, err = again.Resolve(6000)
 	require.NoError(t, err)
-	assert.Equal(t, []int{24, 32}, sizes(q.Stages), "a key that shapes stages replaces the file's")
+	assert.Equal(t, []int{28, 32}, sizes(q.Stages), "a key that shapes stages replaces the file's")
 	assert.Equal(t, []string{"stages", "stage"}, c.Differences(again), "keep and out may differ")
 }
 
