@@ -3,8 +3,8 @@
 #
 # 1. formatting and go vet
 # 2. all tests on the drivers that the Vulkan loader finds: a GPU where there is one, else lavapipe
-# 3. the packages that compute on devices again: on SwiftShader (a second, unrelated CPU driver), with the lowest
-#    limits that Vulkan allows, and under the validation layer
+# 3. what computes on devices again, with the smallest network for the whole: on SwiftShader (a second, unrelated CPU
+#    driver), with the lowest limits that Vulkan allows, and under the validation layer
 #
 # Every part runs, whatever failed before it. TEST_FLAGS is handed to go test.
 set -u
@@ -12,10 +12,6 @@ cd "$(dirname "$0")/.."
 
 swiftshader=/usr/lib/chromium/vk_swiftshader_icd.json
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/tmp}" # some loaders complain without one
-
-# The packages that compute on devices: vk, and those whose tests use tests/shadertest.
-computing="./vk $(go list -test -f '{{if .ForTest}}{{.ForTest}} {{.Deps}}{{end}}' ./... |
-	awk '/vkeffnet\/tests\/shadertest/ {print $1}' | sort -u)"
 
 begin=$(date +%s)
 failed=
@@ -37,26 +33,38 @@ formatted() {
 	go vet ./...
 }
 
-# tests [NAME=VALUE...] PACKAGE...: go test in that environment; uncached, as results depend on drivers, which the
-# cache does not know.
-tests() (
-	while case "$1" in *=*) true ;; *) false ;; esac; do
-		export "${1?}"
-		shift
+# tests FLAG-OR-PACKAGE...: go test, uncached: results depend on drivers, which the cache does not know.
+tests() {
+	go test -count=1 -timeout 20m ${TEST_FLAGS:-} "$@"
+}
+
+everything() {
+	go run ./cmd/vkeffnet devices
+	tests ./...
+}
+
+# computing [NAME=VALUE...]: the tests of part 3 in that environment.
+computing() (
+	for assignment in "$@"; do
+		export "${assignment?}"
 	done
 	go run ./cmd/vkeffnet devices
-	go test -count=1 -timeout 20m ${TEST_FLAGS:-} "$@"
+	result=0
+	tests ./kernels ./layers ./effnetv2/... ./tests/shadertest || result=1
+	tests -run '//nano' ./tests/parity || result=1 # test, device, network
+	exit $result
 )
 
 part "format and vet" formatted
-part "all tests, default driver" tests ./...
+part "all tests, default driver" everything
 if [ -e "$swiftshader" ]; then
-	part "computing packages, SwiftShader" tests VK_ICD_FILENAMES="$swiftshader" VK_DRIVER_FILES="$swiftshader" $computing
+	part "what computes, on SwiftShader" computing VK_ICD_FILENAMES="$swiftshader" VK_DRIVER_FILES="$swiftshader"
+	part "runtime, on SwiftShader" env VK_ICD_FILENAMES="$swiftshader" VK_DRIVER_FILES="$swiftshader" go test -count=1 ./vk
 else
 	echo "no SwiftShader here ($swiftshader): its part is left out"
 fi
-part "computing packages, lowest limits" tests VKEFFNET_TEST_LOWER=1 $computing
-part "computing packages, validation layer" tests VKEFFNET_TEST_VALIDATE=1 $computing
+part "what computes, lowest limits" computing VKEFFNET_TEST_LOWER=1
+part "what computes, validation layer" computing VKEFFNET_TEST_VALIDATE=1
 
 echo "$summary"
 printf 'in all %d s\n' $(($(date +%s) - begin))
