@@ -63,19 +63,23 @@ func cutConv(dev *vk.Device, variant string, gemmM, gemmN int) convTile {
 	if variant == convTiled {
 		return cutTiled(dev, gemmM, gemmN)
 	}
-	// 16 x 2 keeps 32 sums in registers or near; measured with BenchmarkConv on lavapipe 22.3 to 26.2 (docs/measurements).
-	lanes := uint32(4)
+	// Wide tiles share the loads of a row among more columns, but columns beyond gemmN are wasted. The rates are relative,
+	// of 16 x n on lavapipe 22.3 and 25.0 (BenchmarkConv).
+	t := convTile{lanes: 4, m: 16}
 	if dev.Limits().SubgroupMin >= 8 {
-		lanes = 8
+		t.lanes = 8
 	}
-	t := convTile{lanes: lanes, m: 16, n: 2}
 	if gemmM <= 8 {
 		t.m = 8
 	}
-	if gemmN <= int(lanes) {
-		t.n = 1
+	best := 0.0
+	for n, rate := range []float64{0.7, 1, 1.2, 1.25} {
+		cols := int(t.lanes) * (n + 1)
+		if r := rate * float64(gemmN) / float64(ceilDiv(gemmN, cols)*cols); r > best {
+			best, t.n, t.cols = r, uint32(n+1), cols
+		}
 	}
-	t.rows, t.cols = int(t.m), int(t.lanes*t.n)
+	t.rows = int(t.m)
 	return t
 }
 

@@ -80,12 +80,15 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 	others := ceilDiv(c.C, o.tile.cols) * c.Stride * c.Stride * segments
 	o.tiles = tilesPerPart(dev, rows, o.tile.rows, others, least)
 	if cfg.Sink.SE {
-		// Segments and parts share a dimension of the grid.
-		o.chunk = min(chunk, int(dev.Limits().MaxGroups)/o.segmentParts(1))
-		if o.chunk < chunk {
-			o.chunk -= o.chunk % 64 // 4 bytes per image at worst, offsets are multiples of at most 256
-		}
+		// Sums are per image, so a call binds those of its own images.
 		o.parts = o.segmentParts(1) * c.Stride * c.Stride
+		if o.chunk, err = imagesPerCall(dev, convDgradOp+" "+c.String(), c.N, x, y, o.segmentSums()); err != nil {
+			return nil, err
+		}
+		// Segments and parts share a dimension of the grid.
+		if most := int(dev.Limits().MaxGroups) / o.segmentParts(1); o.chunk > most {
+			o.chunk = most - most%64 // 64 images are at least 256 bytes of any tensor
+		}
 		return o, nil
 	}
 	for n := 0; n < c.N; n += chunk {
@@ -106,6 +109,11 @@ func (o *ConvDgrad) segmentRows(n int) int {
 // segmentParts returns the parts per segment and class in a call of n images.
 func (o *ConvDgrad) segmentParts(n int) int { return ceilDiv(o.segmentRows(n), o.tile.rows*o.tiles) }
 
+// segmentSums is the size of the sums of one segment's parts: of one image with SE, of all images else.
+func (o *ConvDgrad) segmentSums() int64 {
+	return 4 * int64(o.parts) * int64(o.cfg.Sink.rows()) * int64(o.cfg.Conv.C)
+}
+
 // Parts is the number of parts of Sums, with SE per image.
 func (o *ConvDgrad) Parts() int { return o.parts }
 
@@ -114,11 +122,10 @@ func (o *ConvDgrad) Variant() string { return o.variant }
 
 // SumsBytes is the size of Sums; 0 if the sink takes none.
 func (o *ConvDgrad) SumsBytes() int64 {
-	n := int64(1)
 	if o.cfg.Sink.SE {
-		n = int64(o.cfg.Conv.N)
+		return int64(o.cfg.Conv.N) * o.segmentSums()
 	}
-	return when(o.cfg.Sink.takesSums(), 4*n*int64(o.parts)*int64(o.cfg.Sink.rows())*int64(o.cfg.Conv.C))
+	return when(o.cfg.Sink.takesSums(), o.segmentSums())
 }
 
 // Record appends the gradient to rec. It fails rec with a *ShapeError if a range is too small.
@@ -133,9 +140,10 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 	part := 0
 	for n := 0; n < c.N; n += o.chunk {
 		images := min(o.chunk, c.N-n)
-		parts, segments := o.segmentParts(images), 1
+		parts, segments, sums := o.segmentParts(images), 1, a.Sink.Sums
 		if o.cfg.Sink.SE {
-			segments = images
+			segments, part = images, 0
+			sums = imageSlice(sums, o.segmentSums(), n, images)
 		}
 		// The variants have the same push block and bindings: conv_dgrad.glsl.
 		params := shaders.ConvDgradSimpleParams{
@@ -148,7 +156,7 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 			G: imageSlice(a.DY.G, yb, n, images), Y: imageSlice(a.DY.Y, yb, n, images), DyBN: a.DY.BN,
 			DyKeep: a.DY.Keep, DyGate: a.DY.Gate, DyE: a.DY.E, W: a.W,
 			Dx: imageSlice(a.Sink.DX, xb, n, images), Add: imageSlice(a.Sink.Add, xb, n, images),
-			X: imageSlice(a.Sink.Y, xb, n, images), SinkBN: a.Sink.BN, SinkKeep: a.Sink.Keep, Sums: a.Sink.Sums,
+			X: imageSlice(a.Sink.Y, xb, n, images), SinkBN: a.Sink.BN, SinkKeep: a.Sink.Keep, Sums: sums,
 		}
 		call := vk.Call{
 			Shader: &shaders.ConvDgradSimple, Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),

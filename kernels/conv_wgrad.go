@@ -62,11 +62,6 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 	}
 	o := &ConvWgrad{cfg: cfg, variant: variant, chunk: chunk}
 	o.tile = cutConv(dev, variant, c.K, c.R*c.S*c.C)
-	if variant == convSimple {
-		// No operand is loaded by rows here, so wider is better: 16 x 4, by the same measurements.
-		o.tile.n = uint32(min(4, ceilDiv(c.R*c.S*c.C, int(o.tile.lanes))))
-		o.tile.cols = int(o.tile.lanes * o.tile.n)
-	}
 	pixels := chunk * c.P * c.Q
 	blocks := ceilDiv(c.K, o.tile.rows) * ceilDiv(c.R*c.S*c.C, o.tile.cols)
 	// A split adds K*R*S*C to what the second stage reads: at least 64 pixels each, and no more than keep the device busy.

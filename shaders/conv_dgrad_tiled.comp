@@ -61,11 +61,10 @@ void main() {
     for (uint m0 = first; m0 < last; m0 += TILE_ROWS) {
         [[unroll]] for (uint i = 0; i < TILE_M; i++) acc[i] = vec4(0.0);
         [[unroll]] for (uint j = 0; j < A_ITEMS; j++) px[j] = pixelOf(cl, segment, min(m0 + rowOfItem(j), rows - 1));
-        if (gemmK > 0) loadSlice(cl, tapsW, gemmK, 0);
-        for (uint k0 = 0; k0 < gemmK; k0 += SLICE) {
-            storeSlice();
-            if (k0 + SLICE < gemmK) loadSlice(cl, tapsW, gemmK, k0 + SLICE);
-            multiplySlice();
+        for (uint next = 0; next < gemmK + SLICE; next += SLICE) {
+            if (next > 0) storeSlice();
+            if (next < gemmK) loadSlice(cl, tapsW, gemmK, next);
+            if (next > 0) multiplySlice();
         }
         [[unroll]] for (uint i = 0; i < TILE_M; i++) {
             uint m = m0 + rowOf(i);

@@ -81,11 +81,10 @@ void main() {
     for (uint m0 = first; m0 < last; m0 += TILE_ROWS) {
         [[unroll]] for (uint i = 0; i < TILE_M; i++) acc[i] = vec4(0.0);
         [[unroll]] for (uint j = 0; j < A_ITEMS; j++) px[j] = pixelOf(min(m0 + rowOfItem(j), p.M - 1));
-        loadSlice(0);
-        for (uint k0 = 0; k0 < gemmK; k0 += SLICE) {
-            storeSlice();
-            if (k0 + SLICE < gemmK) loadSlice(k0 + SLICE);
-            multiplySlice();
+        for (uint next = 0; next < gemmK + SLICE; next += SLICE) {
+            if (next > 0) storeSlice();
+            if (next < gemmK) loadSlice(next);
+            if (next > 0) multiplySlice();
         }
         vec4 sum = vec4(0.0);
         float rows = 0.0;

@@ -39,7 +39,8 @@ const uint TAPS = 1;
 #endif
 shared vec4 tile[B_AT + SLICE * THREADS_N];
 
-vec4 aNext[A_ITEMS], bNext[B_ITEMS];
+vec4 acc[TILE_M];
+vec4 aNext[A_ITEMS], bNext[B_ITEMS]; // the next slice, loaded while this one is multiplied
 uint k4; // the vec4 of k that this invocation loads
 DyChannel dc;
 Tap tap[TAPS]; // the columns that it loads; c counts in X_T
@@ -93,6 +94,19 @@ void storeSlice() {
     barrier();
 }
 
+void multiplySlice() {
+    for (uint m = 0; m < SLICE; m++) {
+        vec4 b = tile[B_AT + m * THREADS_N + gl_LocalInvocationID.x];
+        [[unroll]] for (uint i = 0; i < TILE_M / 4; i++) {
+            vec4 a = tile[m * ROWS4 + gl_LocalInvocationID.y + i * THREADS_M];
+            acc[4 * i] = fma(vec4(a.x), b, acc[4 * i]);
+            acc[4 * i + 1] = fma(vec4(a.y), b, acc[4 * i + 1]);
+            acc[4 * i + 2] = fma(vec4(a.z), b, acc[4 * i + 2]);
+            acc[4 * i + 3] = fma(vec4(a.w), b, acc[4 * i + 3]);
+        }
+    }
+}
+
 void main() {
     uint tx = gl_LocalInvocationID.x, ty = gl_LocalInvocationID.y;
     uint rsc = p.R * p.S * p.C, K4 = p.K / 4;
@@ -108,24 +122,13 @@ void main() {
         xc[e] = inChannel(tap[e].c, p.C / 4);
 #endif
     }
-    vec4 acc[TILE_M];
     [[unroll]] for (uint i = 0; i < TILE_M; i++) acc[i] = vec4(0.0);
 
     uint first = gl_WorkGroupID.z * p.rows, last = min(first + p.rows, p.M);
-    loadSlice(first, last);
-    for (uint m0 = first; m0 < last; m0 += SLICE) {
-        storeSlice();
-        if (m0 + SLICE < last) loadSlice(m0 + SLICE, last);
-        [[unroll]] for (uint m = 0; m < SLICE; m++) {
-            vec4 b = tile[B_AT + m * THREADS_N + tx];
-            [[unroll]] for (uint i = 0; i < TILE_M / 4; i++) {
-                vec4 a = tile[m * ROWS4 + ty + i * THREADS_M];
-                acc[4 * i] = fma(vec4(a.x), b, acc[4 * i]);
-                acc[4 * i + 1] = fma(vec4(a.y), b, acc[4 * i + 1]);
-                acc[4 * i + 2] = fma(vec4(a.z), b, acc[4 * i + 2]);
-                acc[4 * i + 3] = fma(vec4(a.w), b, acc[4 * i + 3]);
-            }
-        }
+    for (uint next = first; next < last + SLICE; next += SLICE) {
+        if (next > first) storeSlice();
+        if (next < last) loadSlice(next, last);
+        if (next > first) multiplySlice();
     }
 
     [[unroll]] for (uint i = 0; i < TILE_M; i++) {

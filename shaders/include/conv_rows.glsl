@@ -32,7 +32,7 @@ void storeSlice() {
 }
 
 void multiplySlice() {
-    [[unroll]] for (uint kq = 0; kq < SLICE4; kq++) {
+    for (uint kq = 0; kq < SLICE4; kq++) {
         uint at = B_AT + 4 * kq * THREADS_N + gl_LocalInvocationID.x;
         vec4 b0 = tile[at], b1 = tile[at + THREADS_N], b2 = tile[at + 2 * THREADS_N], b3 = tile[at + 3 * THREADS_N];
         [[unroll]] for (uint i = 0; i < TILE_M; i++) {
