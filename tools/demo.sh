@@ -8,4 +8,10 @@ rm -rf "$out"
 mkdir -p "$(dirname "$out")"
 bin/vkeffnet devices
 bin/vkeffnet train --data demo --model nano --out "$out" --seed 1 "$@"
-bin/vkeffnet eval --weights "$out/best.safetensors" --data demo
+bin/vkeffnet eval --weights "$out/best.safetensors" --data demo --show 10
+cat <<END
+
+Curves are in $out/plots, weights in $out/best.safetensors. Train on your own images, in a folder for each class:
+  bin/vkeffnet train --data FOLDER --model b0 --out RUN
+  bin/vkeffnet predict --weights RUN/best.safetensors IMAGE...
+END

@@ -387,8 +387,18 @@ func (t *trainer) enter(ctx context.Context, i int) (*stage, error) {
 	t.compile(ctx, i+1)
 	c := t.plan.Stages[i]
 	t.o.Log.Info("stage", "stage", i+1, "of", len(t.stages), "size", c.Size, "magnitude", c.Magnitude, "mixup", c.Mixup, "dropout", c.Dropout)
+	_, end := t.plan.Bounds(i)
+	t.tell("stage %d of %d: images of %dx%d to step %d, RandAugment %.3g, mixup %.3g, dropout %.3g", i+1, len(t.stages), c.Size, c.Size, end,
+		c.Magnitude, c.Mixup, c.Dropout)
 	t.window = window{begin: time.Now()}
 	return s, nil
+}
+
+// tell prints a line for whoever watches the progress.
+func (t *trainer) tell(format string, args ...any) {
+	if t.progress != nil {
+		t.progress.Print(fmt.Sprintf(format, args...))
+	}
 }
 
 // scalars are the step buffer's content for a step.
@@ -573,6 +583,7 @@ func (t *trainer) evaluate(ctx context.Context, stage int) (better bool, err err
 		return false, err
 	}
 	t.o.Log.Info("evaluation", "step", t.step, "top1", raw.Top1, "ema_top1", ema.Top1, "loss", raw.Loss, "ema_loss", ema.Loss)
+	t.tell("epoch %.3g: top-1 %.2f%%, of the averaged weights %.2f%%, over %d images", t.last.Epoch, 100*raw.Top1, 100*ema.Top1, raw.Images)
 	if train, eval, err := ReadMetrics(filepath.Join(t.cfg.Out, "metrics.jsonl")); err != nil {
 		return false, err
 	} else if err := WritePlots(filepath.Join(t.cfg.Out, "plots"), train, eval); err != nil {

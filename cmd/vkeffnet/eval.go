@@ -30,7 +30,7 @@ type evalClassJSON struct {
 
 func newEval(a *app) *cobra.Command {
 	var weights, data string
-	var batch, size int
+	var batch, size, show int
 	var split float64
 	var seed uint64
 	var asJSON bool
@@ -50,11 +50,12 @@ Image size, normalisation and padding are those that the weights file names.`,
 	f.Uint64Var(&seed, "seed", 0, "of the training run, with --val-split")
 	f.IntVar(&batch, "batch", 32, "images of a step")
 	f.IntVar(&size, "size", 0, "side of the images in pixels; 0: the size that the weights file names")
+	f.IntVar(&show, "show", 0, "draw so many of the images, of all classes in turn, with what the network takes them for")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	require(cmd, "weights", "data")
 	cmd.RunE = do(func(ctx context.Context, _ []string) error {
-		if batch < 1 || size < 0 {
-			return usagef("--batch and --size: got %d and %d, want at least 1 and 0", batch, size)
+		if batch < 1 || size < 0 || show < 0 {
+			return usagef("--batch, --size and --show: got %d, %d and %d, want at least 1, 0 and 0", batch, size, show)
 		}
 		all, val, err := train.OpenData(data, &train.DataOptions{ValSplit: split, Seed: seed})
 		if err != nil {
@@ -92,7 +93,10 @@ Image size, normalisation and padding are those that the weights file names.`,
 		if asJSON {
 			return a.printJSON(e)
 		}
-		return a.printEval(e)
+		if err := a.printEval(e); err != nil || show == 0 {
+			return err
+		}
+		return a.show(ctx, dev, weights, val, show)
 	})
 	return cmd
 }

@@ -91,8 +91,30 @@ func (a *app) train(ctx context.Context, cfg *train.Config, resume, asJSON bool)
 	if asJSON {
 		return a.printJSON(r)
 	}
+	if err := a.printCurves(cfg.Out); err != nil {
+		return err
+	}
 	_, err = fmt.Fprintf(a.stdout, "top-1 %.2f%%, of the averaged weights %.2f%%, after %d steps in %.0f s; weights in %s\n",
 		100*r.Top1, 100*r.EMATop1, r.Steps, r.Seconds, r.Weights)
+	return err
+}
+
+// printCurves draws a run's loss and accuracy.
+func (a *app) printCurves(out string) error {
+	steps, evals, err := train.ReadMetrics(filepath.Join(out, "metrics.jsonl"))
+	if err != nil {
+		return err
+	}
+	var x, y []float64
+	for _, r := range steps {
+		x, y = append(x, r.Epoch), append(y, float64(r.Loss))
+	}
+	fmt.Fprint(a.stdout, train.Curve("training loss by epoch", x, y, 78, 10))
+	x, y = nil, nil
+	for _, r := range evals {
+		x, y = append(x, r.Epoch), append(y, 100*max(float64(r.Top1), float64(r.EMATop1)))
+	}
+	_, err = fmt.Fprint(a.stdout, train.Curve("top-1 on held-out images in % by epoch", x, y, 78, 8))
 	return err
 }
 
