@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
+	need "github.com/stretchr/testify/require"
 
 	"github.com/seed-8d806880/vkeffnet/train"
 )
@@ -19,7 +19,7 @@ func TestDrawing(t *testing.T) {
 
 func TestInTurn(t *testing.T) {
 	_, val, err := train.OpenData("demo", nil)
-	require.NoError(t, err)
+	need.NoError(t, err)
 	var classes []int
 	for _, i := range inTurn(val, 12) {
 		classes = append(classes, val.Label(i))
