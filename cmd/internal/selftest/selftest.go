@@ -69,7 +69,7 @@ func (t test) check(ctx context.Context, dev *vk.Device) (r Result, used map[str
 
 // tests lists the tests in the order of a step.
 func tests() []test {
-	return slices.Concat(denseTests(), depthwiseTests(), normTests(), seTests(), lossTests(), stepTests())
+	return slices.Concat(denseTests(), depthwiseTests(), normTests(), seTests(), lossTests(), imageTests(), stepTests())
 }
 
 // Hints: the switch that avoids a kernel, or that there is none.

@@ -29,7 +29,7 @@ func TestEveryKernel(t *testing.T) {
 			}
 		}
 		for _, s := range shaders.All {
-			if strings.HasPrefix(s.Name, "example_") || strings.HasPrefix(s.Name, "ceiling_") || strings.HasPrefix(s.Name, "image_") || !supports(dev, s) {
+			if strings.HasPrefix(s.Name, "example_") || strings.HasPrefix(s.Name, "ceiling_") || !supports(dev, s) {
 				continue
 			}
 			assert.True(t, used[s.Name], "the self-test never runs %s", s.Name)
