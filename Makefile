@@ -1,6 +1,6 @@
 # make help lists the targets.
 .DEFAULT_GOAL := build
-.PHONY: build demo test check shaders bench gpu-bundle fmt clean help
+.PHONY: build demo test check shaders amd bench gpu-bundle fmt clean help
 
 build: ## build bin/vkeffnet (needs Go and a C compiler; no shader compiler)
 	tools/setup.sh build
@@ -22,6 +22,9 @@ check: ## the quick part of test: format, vet, all tests on the default driver
 
 shaders: ## compile the GLSL shaders and write their Go contract
 	go run ./tools/glslc
+
+amd: ## compile all kernels with AMD's compiler, without a GPU, and print registers, occupancy and latency
+	go test -count=1 -v ./tests/amd
 
 bench: build ## time kernels, inference and training steps on this machine
 	bin/vkeffnet bench --suite kernels

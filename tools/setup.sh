@@ -89,6 +89,7 @@ setup_run() {
 
 setup_test() {
 	setup_run
+	exists /usr/share/vulkan/icd.d/radeon_icd*.json || install "RADV, whose compiler tests/amd runs" mesa-vulkan-drivers
 	have glslangValidator || install "the GLSL compiler" glslang-tools
 	have spirv-val || install "the SPIR-V validator" spirv-tools
 	exists /usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json /etc/vulkan/explicit_layer.d/VkLayer_khronos_validation.json ||

@@ -24,6 +24,7 @@ var featureStructs = []struct {
 	{1000211000, "VK_KHR_vulkan_memory_model", api12, 0, []string{"vulkanMemoryModel", "vulkanMemoryModelDeviceScope"}},
 	{1000225002, "VK_EXT_subgroup_size_control", api13, 0, []string{"subgroupSizeControl", "computeFullSubgroups"}},
 	{1000280000, "VK_KHR_shader_integer_dot_product", api13, 0, []string{"shaderIntegerDotProduct"}},
+	{1000269000, "VK_KHR_pipeline_executable_properties", 0, 0, []string{"pipelineExecutableInfo"}},
 	{1000141000, "VK_KHR_shader_bfloat16", 0, api14 | 308, []string{"shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"}},
 	{1000506000, "VK_KHR_cooperative_matrix", 0, api13 | 255, []string{"cooperativeMatrix"}},
 	{1000593000, "VK_NV_cooperative_matrix2", 0, api13 | 300, []string{"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions",

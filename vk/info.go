@@ -179,12 +179,12 @@ func (in *instance) probe(h vulkan.PhysicalDevice, o *Options) (*physical, error
 	p.info.CoopMat = append([]CoopMat{}, p.info.CoopMat...) // never null in JSON
 
 	p.timestampNS = float64(lim.TimestampPeriod)
-	p.info.Refused = p.refuse()
+	p.info.Refused = p.refuse(o.CompileOnly)
 	return p, nil
 }
 
-// refuse chooses the queue family and says why the device cannot be used.
-func (p *physical) refuse() string {
+// refuse chooses the queue family and says why the device cannot be used, to run programs or to compile only.
+func (p *physical) refuse(compileOnly bool) string {
 	families := raw.QueueFamilies(p.handle)
 	// A family that computes and does not draw is often a separate hardware queue, but it gains nothing for one
 	// stream of work and has no timestamps on some drivers; the first that computes is the best served.
@@ -198,7 +198,7 @@ func (p *physical) refuse() string {
 	if b := families[i].TimestampBits; b > 0 {
 		p.timestampMask = ^uint64(0) >> (64 - b)
 	}
-	if _, ok := p.memoryFor(UploadMemory, true, ^uint32(0)); !ok {
+	if _, ok := p.memoryFor(UploadMemory, true, ^uint32(0)); !ok && !compileOnly {
 		return "has no memory that is coherent with the host"
 	}
 	return ""

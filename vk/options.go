@@ -14,6 +14,10 @@ type Options struct {
 	CacheDir string       // of the pipeline cache; empty: os.UserCacheDir()/vkeffnet; "off": none
 	Log      *slog.Logger // nil: silent
 	Fault    *Fault       // for tests: lets a Vulkan call fail
+
+	// CompileOnly also takes a device that has no memory and can run nothing, such as the one that RADV makes up under
+	// RADV_FORCE_FAMILY. Programs cannot be built on it; Recorder.Statistics works.
+	CompileOnly bool
 }
 
 // Fault makes the Nth result of a Vulkan call (from 1) become Code. For tests.

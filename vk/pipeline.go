@@ -180,6 +180,12 @@ func (ps *pipelines) create(ctx context.Context, d *Device, c *Call) (err error)
 	if p.sets, p.layout, err = ps.layout(d, len(c.Shader.Bindings), c.Shader.Push); err != nil {
 		return err
 	}
+	p.handle, err = d.compile(c, p.layout, ps.cache, 0)
+	return err
+}
+
+// compile creates the pipeline of c with VkPipelineCreateFlagBits.
+func (d *Device) compile(c *Call, layout vulkan.PipelineLayout, cache vulkan.PipelineCache, flags uint32) (handle vulkan.Pipeline, err error) {
 	code := words(c.Shader.SPIRV)
 	info := vulkan.ShaderModuleCreateInfo{SType: vulkan.StructureTypeShaderModuleCreateInfo, CodeSize: uint(4 * len(code)), PCode: code}
 	defer info.Free()
@@ -196,7 +202,7 @@ func (ps *pipelines) create(ctx context.Context, d *Device, c *Call) (err error)
 		}()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ids := make([]uint32, len(c.Shader.Spec))
 	for i, s := range c.Shader.Spec {
@@ -204,19 +210,19 @@ func (ps *pipelines) create(ctx context.Context, d *Device, c *Call) (err error)
 	}
 	start := time.Now()
 	err = d.do("vkCreateComputePipelines", func() (r vulkan.Result) {
-		p.handle, r = raw.CreatePipeline(d.handle, ps.cache, module, p.layout, ids, specWords(c), 0)
+		handle, r = raw.CreatePipeline(d.handle, cache, module, layout, ids, specWords(c), 0, flags)
 		return
 	})
-	if p.handle != nil {
+	if handle != nil {
 		d.add(objPipeline)
 	}
-	if err != nil && p.handle != nil { // a validation message about a pipeline that was made
-		vulkan.DestroyPipeline(d.handle, p.handle, nil)
+	if err != nil && handle != nil { // a validation message about a pipeline that was made
+		vulkan.DestroyPipeline(d.handle, handle, nil)
 		d.remove(objPipeline)
-		p.handle = nil
+		handle = nil
 	}
 	d.log.Debug("pipeline created", "shader", c.Shader.Name, "spec", specWords(c), "took", time.Since(start))
-	return err
+	return handle, err
 }
 
 // layout returns the layouts for n storage buffers and a block of push constants.

@@ -30,6 +30,10 @@ enum {
 	S_SUBGROUP_SIZE_CONTROL_PROPERTIES = 1000225000,
 	S_REQUIRED_SUBGROUP_SIZE = 1000225001,
 	S_VALIDATION_FEATURES = 1000247000,
+	S_PIPELINE_INFO = 1000269001,
+	S_PIPELINE_EXECUTABLE_PROPERTIES = 1000269002,
+	S_PIPELINE_EXECUTABLE_INFO = 1000269003,
+	S_PIPELINE_EXECUTABLE_STATISTIC = 1000269004,
 	S_COOPERATIVE_MATRIX_PROPERTIES = 1000506001,
 };
 
@@ -356,16 +360,53 @@ typedef struct {
 } PipelineInfo;
 
 int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout, uint32_t nSpec,
-	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, void **pipeline) {
+	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, uint32_t flags, void **pipeline) {
 	SpecEntry *entries = calloc(nSpec + 1, sizeof *entries);
 	for (uint32_t i = 0; i < nSpec; i++) entries[i] = (SpecEntry){ids[i], 4 * i, 4};
 	SpecInfo spec = {nSpec, entries, 4 * (size_t)nSpec, words};
 	struct { uint32_t sType; const void *pNext; uint32_t size; } required = {S_REQUIRED_SUBGROUP_SIZE, NULL, subgroupSize};
-	PipelineInfo info = {S_COMPUTE_PIPELINE_CREATE_INFO, NULL, 0,
+	PipelineInfo info = {S_COMPUTE_PIPELINE_CREATE_INFO, NULL, flags,
 		{S_PIPELINE_SHADER_STAGE_CREATE_INFO, subgroupSize ? &required : NULL, 0, 0x20, module, "main", nSpec ? &spec : NULL},
 		layout, NULL, -1};
 	VkResult r = vkCreateComputePipelines(device, cache, 1, &info, NULL, pipeline);
 	free(entries);
+	return r;
+}
+
+// Gives the number of executables that the driver made of a pipeline, and the subgroup size of the first.
+int32_t vx_executables(void *instance, void *device, void *pipeline, uint32_t *n, uint32_t *subgroupSize) {
+	typedef struct { uint32_t sType; void *pNext; uint32_t stages; char name[256], description[256]; uint32_t subgroupSize; } Properties;
+	struct { uint32_t sType; const void *pNext; void *pipeline; } info = {S_PIPELINE_INFO, NULL, pipeline};
+	VkResult (*f)(void *, const void *, uint32_t *, Properties *) = (VkResult(*)(void *, const void *, uint32_t *, Properties *))
+		getProc(instance, "vkGetPipelineExecutablePropertiesKHR");
+	if (!f) return -7; // VK_ERROR_EXTENSION_NOT_PRESENT
+	VkResult r = f(device, &info, n, NULL);
+	if (r != 0 || *n == 0) return r;
+	Properties *p = calloc(*n, sizeof *p);
+	for (uint32_t i = 0; i < *n; i++) p[i].sType = S_PIPELINE_EXECUTABLE_PROPERTIES;
+	r = f(device, &info, n, p);
+	*subgroupSize = p[0].subgroupSize;
+	free(p);
+	return r;
+}
+
+// Lists the statistics of a pipeline's first executable.
+int32_t vx_statistics(void *instance, void *device, void *pipeline, uint32_t *n, VxStatistic *out) {
+	typedef struct { uint32_t sType; void *pNext; char name[256], description[256]; uint32_t format; uint64_t bits; } Statistic;
+	struct { uint32_t sType; const void *pNext; void *pipeline; uint32_t index; } info = {S_PIPELINE_EXECUTABLE_INFO, NULL, pipeline, 0};
+	VkResult (*f)(void *, const void *, uint32_t *, Statistic *) = (VkResult(*)(void *, const void *, uint32_t *, Statistic *))
+		getProc(instance, "vkGetPipelineExecutableStatisticsKHR");
+	if (!f) return -7; // VK_ERROR_EXTENSION_NOT_PRESENT
+	if (!out) return f(device, &info, n, NULL);
+	Statistic *s = calloc(*n, sizeof *s);
+	for (uint32_t i = 0; i < *n; i++) s[i].sType = S_PIPELINE_EXECUTABLE_STATISTIC;
+	VkResult r = f(device, &info, n, s);
+	for (uint32_t i = 0; i < *n; i++) {
+		memcpy(out[i].name, s[i].name, sizeof out[i].name);
+		out[i].format = s[i].format;
+		out[i].bits = s[i].bits;
+	}
+	free(s);
 	return r;
 }
 

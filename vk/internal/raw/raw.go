@@ -2,7 +2,7 @@
 //
 //   - opening libvulkan.so.1 (the binding looks for libvulkan.so, which only the -dev package has);
 //   - everything newer than the binding's headers (1.1.88): feature chains, driver and subgroup properties,
-//     cooperative matrices, validation features, debug messages;
+//     cooperative matrices, pipeline statistics, validation features, debug messages;
 //   - calls that take a slice of structures or strings. The binding copies these to C memory that a finalizer
 //     frees, and nothing keeps that finalizer from running during the call; replaying must not allocate either.
 //
@@ -16,6 +16,7 @@ import "C"
 
 import (
 	"errors"
+	"math"
 	"runtime"
 	"sync"
 	"unsafe"
@@ -235,12 +236,64 @@ func CreateDevice(p vk.PhysicalDevice, family uint32, extensions []string, types
 }
 
 // CreatePipeline is vkCreateComputePipelines for one shader with entry point main; constant ids[i] gets
-// values[i]. A subgroupSize above 0 is required of the driver.
-func CreatePipeline(d vk.Device, cache vk.PipelineCache, m vk.ShaderModule, l vk.PipelineLayout, ids, values []uint32, subgroupSize uint32) (vk.Pipeline, vk.Result) {
+// values[i]. A subgroupSize above 0 is required of the driver; flags are VkPipelineCreateFlagBits.
+func CreatePipeline(d vk.Device, cache vk.PipelineCache, m vk.ShaderModule, l vk.PipelineLayout, ids, values []uint32, subgroupSize, flags uint32) (vk.Pipeline, vk.Result) {
 	var out unsafe.Pointer
 	r := C.vx_create_pipeline(unsafe.Pointer(d), unsafe.Pointer(cache), unsafe.Pointer(m), unsafe.Pointer(l),
-		C.uint32_t(len(ids)), words(ids), words(values), C.uint32_t(subgroupSize), &out)
+		C.uint32_t(len(ids)), words(ids), words(values), C.uint32_t(subgroupSize), C.uint32_t(flags), &out)
 	return vk.Pipeline(out), vk.Result(r)
+}
+
+// CaptureStatistics is VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR.
+const CaptureStatistics = 0x40
+
+// Statistic is VkPipelineExecutableStatisticKHR.
+type Statistic struct {
+	Name  string
+	Value float64
+}
+
+// Executables is vkGetPipelineExecutablePropertiesKHR: the number of executables in a pipeline and the subgroup size of
+// the first.
+func Executables(instance vk.Instance, d vk.Device, p vk.Pipeline) (n int, subgroupSize uint32, r vk.Result) {
+	var count, size C.uint32_t
+	r = vk.Result(C.vx_executables(unsafe.Pointer(instance), unsafe.Pointer(d), unsafe.Pointer(p), &count, &size))
+	return int(count), uint32(size), r
+}
+
+// Statistics is vkGetPipelineExecutableStatisticsKHR of a pipeline's first executable.
+func Statistics(instance vk.Instance, d vk.Device, p vk.Pipeline) ([]Statistic, vk.Result) {
+	for {
+		var n C.uint32_t
+		r := vk.Result(C.vx_statistics(unsafe.Pointer(instance), unsafe.Pointer(d), unsafe.Pointer(p), &n, nil))
+		if r != vk.Success || n == 0 {
+			return nil, r
+		}
+		list := make([]C.VxStatistic, n)
+		r = vk.Result(C.vx_statistics(unsafe.Pointer(instance), unsafe.Pointer(d), unsafe.Pointer(p), &n, &list[0]))
+		if r == vk.Incomplete {
+			continue
+		}
+		var out []Statistic
+		for _, s := range list[:n] {
+			out = append(out, Statistic{C.GoString(&s.name[0]), statisticValue(uint32(s.format), uint64(s.bits))})
+		}
+		return out, r
+	}
+}
+
+// statisticValue decodes VkPipelineExecutableStatisticValueKHR.
+func statisticValue(format uint32, bits uint64) float64 {
+	switch format {
+	case 0: // BOOL32
+		return float64(uint32(bits))
+	case 1: // INT64
+		return float64(int64(bits))
+	case 2: // UINT64
+		return float64(bits)
+	default: // FLOAT64
+		return math.Float64frombits(bits)
+	}
 }
 
 // CreateSetLayout is vkCreateDescriptorSetLayout for n storage buffers of a compute shader.

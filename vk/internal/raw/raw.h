@@ -28,6 +28,12 @@ typedef struct {
 	uint32_t flags, count, timestampBits;
 } VxQueueFamily;
 
+typedef struct {
+	char name[256];
+	uint32_t format; // VkPipelineExecutableStatisticFormatKHR
+	uint64_t bits;   // of the value
+} VxStatistic;
+
 const char *vx_open(const char *library, void **getInstanceProcAddr);
 int32_t vx_instance_version(uint32_t *version);
 int32_t vx_layer_version(const char *name, uint32_t *version);
@@ -46,7 +52,9 @@ int32_t vx_create_device(void *physical, uint32_t family, uint32_t nExtensions, 
 	uint32_t n, const uint32_t *types, const uint32_t *flags, const uint32_t *core, void **device);
 
 int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout, uint32_t nSpec,
-	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, void **pipeline);
+	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, uint32_t flags, void **pipeline);
+int32_t vx_executables(void *instance, void *device, void *pipeline, uint32_t *n, uint32_t *subgroupSize);
+int32_t vx_statistics(void *instance, void *device, void *pipeline, uint32_t *n, VxStatistic *out);
 int32_t vx_create_set_layout(void *device, uint32_t bindings, void **layout);
 int32_t vx_create_layout(void *device, void *set, uint32_t push, void **layout);
 int32_t vx_create_descriptor_pool(void *device, uint32_t sets, uint32_t buffers, void **pool);
