@@ -61,7 +61,7 @@ setup_build() {
 	exists /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs /etc/ssl/cert.pem ||
 		install "certificates, to fetch Go modules" ca-certificates
 	go_works && return
-	by_hand="install Go $want_go or newer from https://go.dev/dl/ and put its bin folder first in PATH"
+	by_hand="install Go $want_go or newer and put its bin folder first in PATH"
 	have apt-get || fail "$by_hand"
 	if [ -z "$updated" ]; then
 		as_root apt-get -q update >&2
@@ -71,7 +71,9 @@ setup_build() {
 		install "Go $want_go or newer" golang-go
 	elif [ "$os_codename" = bookworm ]; then
 		say "adding bookworm-backports to the package sources, for Go"
-		echo "deb http://deb.debian.org/debian bookworm-backports main" |
+		mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+			awk '$1 == "URIs:" || $1 == "deb" {for (i = 2; i <= NF; i++) if ($i ~ /:\/\//) {print $i; exit}}')
+		echo "deb $mirror bookworm-backports main" |
 			as_root tee /etc/apt/sources.list.d/vkeffnet-backports.list >/dev/null
 		updated=
 		install "Go $want_go or newer" -t bookworm-backports golang-go
