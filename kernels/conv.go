@@ -49,7 +49,7 @@ func (c Conv) flops(n int) int64 {
 	return 2 * int64(n) * int64(c.P) * int64(c.Q) * int64(c.K) * int64(c.R) * int64(c.S) * int64(c.C)
 }
 
-// pixelBytes are the bytes of one image's x and y.
+// imageBytes are the bytes of one image in x and in y.
 func (c Conv) imageBytes() (x, y int64) { return c.XBytes() / int64(c.N), c.YBytes() / int64(c.N) }
 
 // convTile is how a variant cuts the output of a GEMM: workgroups of rows x cols outputs.
