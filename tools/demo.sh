@@ -6,7 +6,6 @@ cd "$(dirname "$0")/.."
 out=build/demo
 rm -rf "$out"
 mkdir -p "$(dirname "$out")"
-bin/vkeffnet devices
 bin/vkeffnet train --data demo --model nano --out "$out" --seed 1 "$@"
 bin/vkeffnet eval --weights "$out/best.safetensors" --data demo --show 10
 cat <<END

@@ -220,6 +220,7 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	}
 	if t.o.Progress != nil {
 		t.progress = NewProgress(t.o.Progress, t.plan, t.cfg.Batch, t.step)
+		t.tell("%s on %s, %d images of %d classes to train on, %d held out", v.Name, t.dev.Info().Name, t.train.Len(), len(t.train.Classes()), t.val.Len())
 	}
 	return nil
 }
