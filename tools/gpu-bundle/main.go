@@ -1,4 +1,4 @@
-// Command gpu-bundle is the program inside the folder that `make gpu-bundle` builds (there bin/report, called by run.sh).
+// Command gpu-bundle is the program inside the folder that `make gpu-bundle` builds (there programs/bin/report, called by run.sh).
 // On a machine with a GPU and without Go it runs vkeffnet's self-test, all compiled tests and the benchmarks, times
 // PyTorch on the same work where python3 has it, and leaves report.json, report.md and the logs.
 //
@@ -7,7 +7,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -192,7 +191,7 @@ func (l *lastLines) Write(p []byte) (int, error) {
 
 func (l *lastLines) text() string { return strings.Join(strings.Fields(string(l.b)), " ") }
 
-func (b *bundle) vkeffnet() string { return filepath.Join(b.dir, "bin", "vkeffnet") }
+func (b *bundle) vkeffnet() string { return filepath.Join(b.dir, "programs", "bin", "vkeffnet") }
 
 func (b *bundle) machine(ctx context.Context) machine {
 	m := machine{OS: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Driver: os.Getenv("VK_ICD_FILENAMES")}
@@ -264,17 +263,12 @@ func jsonLines(out []byte) []map[string]any {
 	return objects
 }
 
-// tests runs every pkg/**/package.test.gz in its folder.
+// tests runs every pkg/**/package.test in its folder.
 func (b *bundle) tests(ctx context.Context) ([]testRun, error) {
-	root := filepath.Join(b.dir, "pkg")
-	tmp, err := os.MkdirTemp("", "gpu-bundle")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
+	root := filepath.Join(b.dir, "programs", "pkg")
 	var runs []testRun
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.Name() != "package.test.gz" {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "package.test" {
 			return err
 		}
 		dir := filepath.Dir(path)
@@ -282,13 +276,9 @@ func (b *bundle) tests(ctx context.Context) ([]testRun, error) {
 		if err != nil {
 			return err
 		}
-		program := filepath.Join(tmp, fileName.ReplaceAllString(name, "_")+".test")
-		if err := unpack(path, program); err != nil {
-			return err
-		}
 		start := time.Now()
 		// Tests of that ending compile shaders again, which takes the sources and a compiler.
-		out, runErr := b.command(ctx, "test "+name, 20*time.Minute, dir, program, "-test.v", "-test.timeout=19m", "-test.skip=IsCurrent$")
+		out, runErr := b.command(ctx, "test "+name, 20*time.Minute, dir, path, "-test.v", "-test.timeout=19m", "-test.skip=IsCurrent$")
 		t := parseTests(out)
 		t.Package, t.Seconds = name, time.Since(start).Round(100*time.Millisecond).Seconds()
 		t.OK = runErr == nil
@@ -296,28 +286,9 @@ func (b *bundle) tests(ctx context.Context) ([]testRun, error) {
 			t.Error = runErr.Error()
 		}
 		runs = append(runs, t)
-		return os.Remove(program)
+		return nil
 	})
 	return runs, err
-}
-
-// unpack writes the program that gz holds.
-func unpack(gz, program string) error {
-	in, err := os.Open(gz)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	z, err := gzip.NewReader(in)
-	if err != nil {
-		return err
-	}
-	out, err := os.OpenFile(program, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, z)
-	return errors.Join(err, out.Close())
 }
 
 var resultLine = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+)`)

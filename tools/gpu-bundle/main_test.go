@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
@@ -47,15 +45,10 @@ func TestReport(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o755))
 	}
-	put("bin/vkeffnet", fakeCommand)
+	put("programs/bin/vkeffnet", fakeCommand)
 	put("version", "abc 2026-01-01\n")
-	put("pkg/kernels/testdata/x", "1")
-	var gz bytes.Buffer
-	z := gzip.NewWriter(&gz)
-	_, err := io.WriteString(z, fakeTest)
-	require.NoError(t, err)
-	require.NoError(t, z.Close())
-	put("pkg/kernels/package.test.gz", gz.String())
+	put("programs/pkg/kernels/testdata/x", "1")
+	put("programs/pkg/kernels/package.test", fakeTest)
 
 	// A python3 of ours, so that the result does not depend on the machine's.
 	put("path/python3", "#!/bin/sh\n[ \"$1\" != -c ] || { echo 2.0 True; exit; }\n"+

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tests and times vkeffnet on this machine's GPU and leaves report.json, report.md and logs/ in the folder given by -out
-# (default: report, beside this script). Needs a Vulkan driver; no Go, no compiler, no network.
+# (default: report, beside this script). Needs a Vulkan driver and xz or python3; no Go, no compiler, no network.
 #
 # Where the machine lacks the Vulkan loader, put libvulkan.so.1, or Debian's libvulkan1_*.deb, into lib/ beside this
 # script. ./run.sh -help lists the flags.
@@ -8,6 +8,16 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT INT TERM
+
+# The programs, once; python3 can unpack them where there is no xz.
+if [ ! -x "$here/programs/bin/report" ]; then
+	mkdir -p "$here/programs"
+	if command -v xz >/dev/null; then
+		xz -dc "$here/programs.tar.xz" | tar -xf - -C "$here/programs"
+	else
+		python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$here/programs.tar.xz" "$here/programs"
+	fi
+fi
 
 libs=$here/lib
 for deb in "$here"/lib/*.deb; do
@@ -38,4 +48,4 @@ if [ -z "${VK_ICD_FILENAMES:-}${VK_DRIVER_FILES:-}" ]; then
 fi
 export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-$unpacked}"
 
-"$here/bin/report" -bundle "$here" "$@"
+"$here/programs/bin/report" -bundle "$here" "$@"
