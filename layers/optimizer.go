@@ -11,8 +11,10 @@ type Method int
 const (
 	// RMSProp is TensorFlow's form: the epsilon is inside the root, the mean square starts at 1.
 	RMSProp Method = iota
-	// SGD is PyTorch's form with Nesterov momentum.
+	// SGD is PyTorch's form with momentum.
 	SGD
+	// NesterovSGD is SGD with Nesterov's momentum.
+	NesterovSGD
 )
 
 // Slots are the flat buffers that an optimizer step updates beside the weights. MeanSquare is unused with SGD.
@@ -48,8 +50,8 @@ func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
 		if count == 0 {
 			continue
 		}
-		if method == SGD {
-			op, err := kernels.NewSGD(g.dev, kernels.SGDConfig{Count: count, Decay: decay, Nesterov: true})
+		if method != RMSProp {
+			op, err := kernels.NewSGD(g.dev, kernels.SGDConfig{Count: count, Decay: decay, Nesterov: method == NesterovSGD})
 			op = must(g, "sgd", op, err)
 			g.Add(func(rec *vk.Recorder) {
 				op.Record(rec, kernels.SGDArgs{W: w[i], G: dw[i], Mom: mom[i], EMA: ema[i], Norm: norm.Range(), Step: opt.Step})

@@ -180,6 +180,9 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	}
 	if t.cfg.Optimizer == "sgd" {
 		t.method = layers.SGD
+		if t.cfg.Nesterov {
+			t.method = layers.NesterovSGD
+		}
 	}
 	checkpoint, err := t.openFolder()
 	if err != nil {

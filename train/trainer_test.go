@@ -187,6 +187,34 @@ func runUntilKilled(t *testing.T, out string) {
 	select {}
 }
 
+// TestRunOptimizers: every optimizer trains, each its own way, and SGD keeps no mean squares.
+func TestRunOptimizers(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		data := smallData(t)
+		ends := map[string]string{}
+		for name, set := range map[string]func(*train.Config){
+			"rmsprop":  func(c *train.Config) { c.Optimizer = "rmsprop" },
+			"sgd":      func(c *train.Config) { c.Optimizer = "sgd" },
+			"nesterov": func(c *train.Config) { c.Optimizer, c.Nesterov = "sgd", true },
+		} {
+			c := smallRun(t, data)
+			set(c)
+			_, err := train.Run(context.Background(), dev, c, nil)
+			require.NoError(t, err, name)
+			k, _, err := train.LatestCheckpoint(filepath.Join(c.Out, "checkpoints"))
+			require.NoError(t, err)
+			if name == "rmsprop" {
+				assert.Contains(t, k.Blobs(), "mean_square")
+			} else {
+				assert.NotContains(t, k.Blobs(), "mean_square")
+			}
+			ends[string(readBlob(t, k, "weights"))] = name
+			k.Close()
+		}
+		assert.Len(t, ends, 3, "two optimizers ended with the same weights")
+	})
+}
+
 // TestRunRefuses: what cannot be trained is refused before the first step, and a corrected run may go to the same folder.
 func TestRunRefuses(t *testing.T) {
 	data := smallData(t)
