@@ -43,28 +43,31 @@ everything() {
 	tests ./...
 }
 
-# computing [NAME=VALUE...]: the tests of part 3 in that environment.
+# computing NETWORKS [NAME=VALUE...]: the tests of part 3 in that environment; NETWORKS is a pattern of those whose whole
+# steps are compared with torchvision's.
 computing() (
+	networks=$1; shift
 	for assignment in "$@"; do
 		export "${assignment?}"
 	done
 	go run ./cmd/vkeffnet devices
 	result=0
-	tests ./kernels ./layers ./effnetv2/... ./tests/shadertest || result=1
-	tests -run '//nano' ./tests/parity || result=1 # test, device, network
+	tests ./kernels ./layers ./effnetv2/... ./train ./cmd/internal/selftest ./tests/shadertest || result=1
+	tests -run "//$networks" ./tests/parity || result=1 # test, device, network
 	exit $result
 )
 
 part "format and vet" formatted
 part "all tests, default driver" everything
 if [ -e "$swiftshader" ]; then
-	part "what computes, on SwiftShader" computing VK_ICD_FILENAMES="$swiftshader" VK_DRIVER_FILES="$swiftshader"
+	part "what computes, on SwiftShader" computing nano VK_ICD_FILENAMES="$swiftshader" VK_DRIVER_FILES="$swiftshader"
 	part "runtime, on SwiftShader" env VK_ICD_FILENAMES="$swiftshader" VK_DRIVER_FILES="$swiftshader" go test -count=1 ./vk
 else
 	echo "no SwiftShader here ($swiftshader): its part is left out"
 fi
-part "what computes, lowest limits" computing VKEFFNET_TEST_LOWER=1
-part "what computes, validation layer" computing VKEFFNET_TEST_VALIDATE=1
+part "what computes, lowest limits" computing '(nano|b0)' VKEFFNET_TEST_LOWER=1
+part "what computes, validation layer" computing . VKEFFNET_TEST_VALIDATE=1
+part "runtime, validation layer" env VKEFFNET_TEST_VALIDATE=1 go test -count=1 ./vk
 
 echo "$summary"
 printf 'in all %d s\n' $(($(date +%s) - begin))
