@@ -3,7 +3,7 @@
 #
 # 1. formatting and go vet
 # 2. all tests on the drivers that the Vulkan loader finds: a GPU where there is one, else lavapipe
-# 3. what computes on devices again, with the smallest network for the whole: on SwiftShader (a second, unrelated CPU
+# 3. what computes on devices again, whole networks as far as they are quick there: on SwiftShader (a second, unrelated CPU
 #    driver), with the lowest limits that Vulkan allows, and under the validation layer
 #
 # Every part runs, whatever failed before it. TEST_FLAGS is handed to go test.
