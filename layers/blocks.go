@@ -62,8 +62,9 @@ func (g *Graph) nextBlock() int { g.block++; return g.block - 1 }
 // finish appends a block's last convolution and adds the block's input x if the block has a skip connection, with
 // stochastic depth on the branch (Huang et al. 2016, arXiv:1603.09382): out = branch*keep[n] + x.
 func (g *Graph) finish(x, h *Tensor, last ConvBN, skip bool, block int) *Tensor {
-	if skip && (last.Stride != 1 && h == x || x.C != last.Out) {
-		g.failf("%s: a skip connection from %d channels to %d at stride %d, want equal channels and stride 1", last.Name, x.C, last.Out, last.Stride)
+	c := kernels.NewConv(g.opt.Batch, h.H, h.W, h.C, last.Out, last.Kernel, last.Stride, g.opt.Padding)
+	if skip && (x.H != c.P || x.W != c.Q || x.C != c.K) {
+		g.failf("%s: a skip connection from %dx%dx%d to %dx%dx%d, want equal shapes", last.Name, x.H, x.W, x.C, c.P, c.Q, c.K)
 	}
 	if g.opt.Mode == Infer {
 		var add *Tensor

@@ -93,7 +93,7 @@ func (u *unit) out() *Tensor {
 
 // apply materialises a pending tensor: out = value(in)*keep[n] + skip.
 func (g *Graph) apply(in *Tensor, keep *keepFactor, skip *Tensor, name string) *Tensor {
-	out := &Tensor{H: in.H, W: in.W, C: in.C, unit: in.unit, gate: in.gate, se: in.se, keep: keep,
+	out := &Tensor{H: in.H, W: in.W, C: in.C, unit: in.unit, keep: keep,
 		val: g.Value(name, g.bytes(in.H, in.W, in.C), false)}
 	op, err := kernels.NewApply(g.dev, kernels.ApplyConfig{N: g.opt.Batch, HW: in.H * in.W, C: in.C, In: in.pending,
 		Keep: keep != nil, Skip: skip != nil})

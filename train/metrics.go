@@ -45,7 +45,7 @@ type TrainRecord struct {
 	Top1       Number  `json:"top1"` // of the augmented training images
 	GradNorm   Number  `json:"grad_norm"`
 	ImagesPerS float64 `json:"images_per_s"`
-	DeviceMS   float64 `json:"device_ms"` // of a step, on the device
+	DeviceMS   float64 `json:"device_ms"` // of a step without WaitMS: the device is what the host then waits for
 	WaitMS     float64 `json:"wait_ms"`   // of a step, waiting for data
 	LossScale  float64 `json:"loss_scale"`
 }

@@ -413,7 +413,7 @@ func (t *trainer) scalars(s StepSettings) *kernels.StepScalars {
 		Dropout: float32(s.Dropout), DropPath: float32(s.DropPath), Smoothing: float32(t.cfg.Smoothing)}
 }
 
-// every reports whether a multiple of so many epochs ends with step; the last step of a stage and of the run do not count.
+// every reports whether a multiple of so many epochs ends with the steps done; 0 epochs never do.
 func (t *trainer) every(epochs float64) bool {
 	if epochs <= 0 {
 		return false
