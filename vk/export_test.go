@@ -60,3 +60,10 @@ func Barriers(p *Program) []int {
 	}
 	return out
 }
+
+// Pipelines is how many pipelines a device holds.
+func Pipelines(d *Device) int {
+	d.pipelines.mu.Lock()
+	defer d.pipelines.mu.Unlock()
+	return len(d.pipelines.all)
+}

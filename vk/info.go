@@ -79,6 +79,7 @@ type physical struct {
 	memory        []memoryType
 	heaps         []int64
 	family        uint32 // queue family
+	maxSubgroups  uint32 // in a workgroup whose subgroup size is required; 0: no limit known
 	timestampMask uint64 // 0: no timestamps
 	timestampNS   float64
 	vendorID      uint32
@@ -161,7 +162,7 @@ func (in *instance) probe(h vulkan.PhysicalDevice, o *Options) (*physical, error
 	if p.features.has("subgroup") {
 		p.limits.SubgroupMin, p.limits.SubgroupMax = more.SubgroupSize, more.SubgroupSize
 		if p.features.has("subgroupSizeControl") {
-			p.limits.SubgroupMin, p.limits.SubgroupMax = more.SubgroupMin, more.SubgroupMax
+			p.limits.SubgroupMin, p.limits.SubgroupMax, p.maxSubgroups = more.SubgroupMin, more.SubgroupMax, more.MaxSubgroups
 		}
 	}
 	if p.limits.MaxAllocation == 0 {

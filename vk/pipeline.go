@@ -30,8 +30,9 @@ type pipelines struct {
 }
 
 type pipelineKey struct {
-	shader *Shader
-	spec   string // words, little endian
+	shader   *Shader
+	spec     string // words, little endian
+	subgroup uint32 // Call.SubgroupSize
 }
 
 // pipeline is ready when done is closed.
@@ -106,7 +107,7 @@ func keyOf(c *Call) pipelineKey {
 	for _, w := range specWords(c) {
 		b = binary.LittleEndian.AppendUint32(b, w)
 	}
-	return pipelineKey{c.Shader, string(b)}
+	return pipelineKey{c.Shader, string(b), c.SubgroupSize}
 }
 
 // getAll returns the pipelines of calls, creating those that are missing on as many threads as there are CPUs.
@@ -208,9 +209,13 @@ func (d *Device) compile(c *Call, layout vulkan.PipelineLayout, cache vulkan.Pip
 	for i, s := range c.Shader.Spec {
 		ids[i] = s.ID
 	}
+	subgroup := raw.Subgroup{Full: c.SubgroupSize != 0 && d.Has("computeFullSubgroups")}
+	if d.Has("subgroupSizeControl") { // without it the device has one size only, that of c
+		subgroup.Size = c.SubgroupSize
+	}
 	start := time.Now()
 	err = d.do("vkCreateComputePipelines", func() (r vulkan.Result) {
-		handle, r = raw.CreatePipeline(d.handle, cache, module, layout, ids, specWords(c), 0, flags)
+		handle, r = raw.CreatePipeline(d.handle, cache, module, layout, ids, specWords(c), subgroup, flags)
 		return
 	})
 	if handle != nil {
@@ -221,7 +226,7 @@ func (d *Device) compile(c *Call, layout vulkan.PipelineLayout, cache vulkan.Pip
 		d.remove(objPipeline)
 		handle = nil
 	}
-	d.log.Debug("pipeline created", "shader", c.Shader.Name, "spec", specWords(c), "took", time.Since(start))
+	d.log.Debug("pipeline created", "shader", c.Shader.Name, "spec", specWords(c), "subgroup", c.SubgroupSize, "took", time.Since(start))
 	return handle, err
 }
 

@@ -2,6 +2,7 @@ package vk
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 )
 
@@ -184,6 +185,9 @@ func (r *Recorder) check(c *Call) error {
 	if n := uint64(local[0]) * uint64(local[1]) * uint64(local[2]); n == 0 || n > uint64(lim.Invocations) {
 		return &UnsupportedError{what, fmt.Sprintf("a workgroup of %dx%dx%d invocations (the limit is %d)", local[0], local[1], local[2], lim.Invocations)}
 	}
+	if err := r.d.checkSubgroups(c, local); err != nil {
+		return err
+	}
 	for i, g := range c.Groups {
 		if g == 0 || g > lim.MaxGroups {
 			return fmt.Errorf("%s: groups are %v, want 1 to %d in dimension %d", what, c.Groups, lim.MaxGroups, i)
@@ -206,6 +210,25 @@ func (r *Recorder) check(c *Call) error {
 		if b.Size > lim.MaxRange {
 			return &UnsupportedError{what, fmt.Sprintf("%d bytes in binding %s (the limit is %d)", b.Size, name, lim.MaxRange)}
 		}
+	}
+	return nil
+}
+
+// checkSubgroups compares Call.SubgroupSize with what the device can promise to a workgroup of that size.
+func (d *Device) checkSubgroups(c *Call, local [3]uint32) error {
+	size, lim := c.SubgroupSize, d.limits
+	if size == 0 {
+		return nil
+	}
+	what := "shader " + c.Shader.Name
+	if bits.OnesCount32(size) != 1 || local[0]%size != 0 {
+		return fmt.Errorf("%s: subgroup size is %d in a workgroup of %dx%dx%d, want a power of two that divides its first dimension", what, size, local[0], local[1], local[2])
+	}
+	if size < lim.SubgroupMin || size > lim.SubgroupMax {
+		return &UnsupportedError{what, fmt.Sprintf("subgroups of %d (the limits are %d to %d)", size, lim.SubgroupMin, lim.SubgroupMax)}
+	}
+	if n := local[0] * local[1] * local[2] / size; d.physical.maxSubgroups != 0 && n > d.physical.maxSubgroups {
+		return &UnsupportedError{what, fmt.Sprintf("%d subgroups of %d in a workgroup (the limit is %d)", n, size, d.physical.maxSubgroups)}
 	}
 	return nil
 }

@@ -57,4 +57,9 @@ type Call struct {
 	Groups [3]uint32 // workgroups per dimension, each at most Limits.MaxGroups
 	Label  string    // for tables, traces and errors: "conv fwd 56x56 24->96 3x3/2"
 	FLOPs  int64     // floating-point operations that the mathematics needs
+
+	// SubgroupSize is required of the driver, a power of two within Limits.SubgroupMin and SubgroupMax that divides
+	// the workgroup's first dimension; subgroups are then full where the device can promise it
+	// ("computeFullSubgroups"). 0 leaves the size to the driver.
+	SubgroupSize uint32
 }

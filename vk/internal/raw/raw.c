@@ -244,6 +244,7 @@ void vx_properties(void *physical, VxProperties *p) {
 	p->subgroupMin = sizes.min;
 	p->subgroupMax = sizes.max;
 	p->subgroupStagesSized = sizes.stages;
+	p->maxSubgroups = sizes.groups;
 	p->maxAllocation = maintenance.allocation;
 }
 
@@ -359,14 +360,17 @@ typedef struct {
 	int32_t baseIndex;
 } PipelineInfo;
 
+#define REQUIRE_FULL_SUBGROUPS 2 // VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
+
 int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout, uint32_t nSpec,
-	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, uint32_t flags, void **pipeline) {
+	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, int fullSubgroups, uint32_t flags, void **pipeline) {
 	SpecEntry *entries = calloc(nSpec + 1, sizeof *entries);
 	for (uint32_t i = 0; i < nSpec; i++) entries[i] = (SpecEntry){ids[i], 4 * i, 4};
 	SpecInfo spec = {nSpec, entries, 4 * (size_t)nSpec, words};
 	struct { uint32_t sType; const void *pNext; uint32_t size; } required = {S_REQUIRED_SUBGROUP_SIZE, NULL, subgroupSize};
 	PipelineInfo info = {S_COMPUTE_PIPELINE_CREATE_INFO, NULL, flags,
-		{S_PIPELINE_SHADER_STAGE_CREATE_INFO, subgroupSize ? &required : NULL, 0, 0x20, module, "main", nSpec ? &spec : NULL},
+		{S_PIPELINE_SHADER_STAGE_CREATE_INFO, subgroupSize ? &required : NULL,
+			fullSubgroups ? REQUIRE_FULL_SUBGROUPS : 0, 0x20, module, "main", nSpec ? &spec : NULL},
 		layout, NULL, -1};
 	VkResult r = vkCreateComputePipelines(device, cache, 1, &info, NULL, pipeline);
 	free(entries);

@@ -164,7 +164,7 @@ type Properties struct {
 	UUID                                      [16]byte
 	SubgroupSize, SubgroupStages, SubgroupOps uint32
 	SubgroupMin, SubgroupMax                  uint32 // 0 without size control
-	SubgroupSizedStages                       uint32
+	SubgroupSizedStages, MaxSubgroups         uint32
 	MaxAllocation                             uint64
 }
 
@@ -183,7 +183,7 @@ func GetProperties(p vk.PhysicalDevice, driver, sizes bool) Properties {
 		DriverName: C.GoString(&c.driverName[0]), DriverInfo: C.GoString(&c.driverInfo[0]),
 		UUID:         *(*[16]byte)(unsafe.Pointer(&c.uuid)),
 		SubgroupSize: uint32(c.subgroupSize), SubgroupStages: uint32(c.subgroupStages), SubgroupOps: uint32(c.subgroupOps),
-		SubgroupMin: uint32(c.subgroupMin), SubgroupMax: uint32(c.subgroupMax), SubgroupSizedStages: uint32(c.subgroupStagesSized),
+		SubgroupMin: uint32(c.subgroupMin), SubgroupMax: uint32(c.subgroupMax), SubgroupSizedStages: uint32(c.subgroupStagesSized), MaxSubgroups: uint32(c.maxSubgroups),
 		MaxAllocation: uint64(c.maxAllocation),
 	}
 }
@@ -235,12 +235,22 @@ func CreateDevice(p vk.PhysicalDevice, family uint32, extensions []string, types
 	return vk.Device(out), vk.Result(r)
 }
 
+// Subgroup is what a pipeline requires of its subgroups: a size, if not 0, and that all are full.
+type Subgroup struct {
+	Size uint32
+	Full bool
+}
+
 // CreatePipeline is vkCreateComputePipelines for one shader with entry point main; constant ids[i] gets
-// values[i]. A subgroupSize above 0 is required of the driver; flags are VkPipelineCreateFlagBits.
-func CreatePipeline(d vk.Device, cache vk.PipelineCache, m vk.ShaderModule, l vk.PipelineLayout, ids, values []uint32, subgroupSize, flags uint32) (vk.Pipeline, vk.Result) {
+// values[i]; flags are VkPipelineCreateFlagBits.
+func CreatePipeline(d vk.Device, cache vk.PipelineCache, m vk.ShaderModule, l vk.PipelineLayout, ids, values []uint32, subgroup Subgroup, flags uint32) (vk.Pipeline, vk.Result) {
 	var out unsafe.Pointer
+	var full C.int
+	if subgroup.Full {
+		full = 1
+	}
 	r := C.vx_create_pipeline(unsafe.Pointer(d), unsafe.Pointer(cache), unsafe.Pointer(m), unsafe.Pointer(l),
-		C.uint32_t(len(ids)), words(ids), words(values), C.uint32_t(subgroupSize), C.uint32_t(flags), &out)
+		C.uint32_t(len(ids)), words(ids), words(values), C.uint32_t(subgroup.Size), full, C.uint32_t(flags), &out)
 	return vk.Pipeline(out), vk.Result(r)
 }
 

@@ -16,7 +16,7 @@ typedef struct {
 	char driverName[256], driverInfo[256];
 	uint8_t uuid[16];
 	uint32_t subgroupSize, subgroupStages, subgroupOps;
-	uint32_t subgroupMin, subgroupMax, subgroupStagesSized;
+	uint32_t subgroupMin, subgroupMax, subgroupStagesSized, maxSubgroups;
 	uint64_t maxAllocation;
 } VxProperties;
 
@@ -52,7 +52,7 @@ int32_t vx_create_device(void *physical, uint32_t family, uint32_t nExtensions, 
 	uint32_t n, const uint32_t *types, const uint32_t *flags, const uint32_t *core, void **device);
 
 int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout, uint32_t nSpec,
-	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, uint32_t flags, void **pipeline);
+	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, int fullSubgroups, uint32_t flags, void **pipeline);
 int32_t vx_executables(void *instance, void *device, void *pipeline, uint32_t *n, uint32_t *subgroupSize);
 int32_t vx_statistics(void *instance, void *device, void *pipeline, uint32_t *n, VxStatistic *out);
 int32_t vx_create_set_layout(void *device, uint32_t bindings, void **layout);
