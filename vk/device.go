@@ -112,7 +112,7 @@ func (d *Device) info() *Info { return &d.physical.info }
 // Info describes the device, after lowering and hiding.
 func (d *Device) Info() Info {
 	i := *d.info()
-	i.CoopMat = slices.Clone(i.CoopMat)
+	i.CoopMat, i.CoopMatFlexible = slices.Clone(i.CoopMat), slices.Clone(i.CoopMatFlexible)
 	return i
 }
 

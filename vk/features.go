@@ -9,7 +9,8 @@ import (
 )
 
 // featureStructs are the structures whose members vk asks for and enables; a member's name is what
-// Shader.Needs, Options.Disable and Device.Has call it.
+// Shader.Needs, Options.Disable and Device.Has call it. The name of the extension stands for at least one of its
+// members, so that one which a driver lists and does not implement is not there.
 var featureStructs = []struct {
 	sType     uint32
 	extension string
@@ -30,6 +31,21 @@ var featureStructs = []struct {
 	{1000593000, "VK_NV_cooperative_matrix2", 0, api13 | 300, []string{"cooperativeMatrixWorkgroupScope", "cooperativeMatrixFlexibleDimensions",
 		"cooperativeMatrixReductions", "cooperativeMatrixConversions", "cooperativeMatrixPerElementOperations",
 		"cooperativeMatrixTensorAddressing", "cooperativeMatrixBlockLoads"}},
+}
+
+// requires names what a feature builds upon, beyond the structure that it lies in: without it, it is not there either.
+var requires = map[string]string{
+	"shaderBFloat16CooperativeMatrix":       "cooperativeMatrix",
+	"cooperativeMatrixWorkgroupScope":       "cooperativeMatrix",
+	"cooperativeMatrixFlexibleDimensions":   "cooperativeMatrix",
+	"cooperativeMatrixReductions":           "cooperativeMatrix",
+	"cooperativeMatrixConversions":          "cooperativeMatrix",
+	"cooperativeMatrixPerElementOperations": "cooperativeMatrix",
+	"cooperativeMatrixTensorAddressing":     "cooperativeMatrix",
+	"cooperativeMatrixBlockLoads":           "cooperativeMatrix",
+	"uniformAndStorageBuffer16BitAccess":    "storageBuffer16BitAccess",
+	"uniformAndStorageBuffer8BitAccess":     "storageBuffer8BitAccess",
+	"vulkanMemoryModelDeviceScope":          "vulkanMemoryModel",
 }
 
 // coreFeatures are places in VkPhysicalDeviceFeatures.
@@ -55,33 +71,41 @@ func (f *features) has(name string) bool { return f.names[name] }
 func queryFeatures(h vulkan.PhysicalDevice, api, layer uint32, extensions []string, p raw.Properties, disable []string) features {
 	f := features{names: map[string]bool{}}
 	hidden := func(name string) bool { return slices.Contains(disable, name) }
-	for _, s := range featureStructs {
+	var asked []int // of featureStructs
+	for i, s := range featureStructs {
 		present := slices.Contains(extensions, s.extension)
 		if hidden(s.extension) || layer != 0 && layer < s.header || !present && (s.since == 0 || api < s.since) {
 			continue
 		}
-		if s.extension == "VK_NV_cooperative_matrix2" && !f.names["VK_KHR_cooperative_matrix"] {
-			continue // builds upon it
-		}
-		f.types = append(f.types, s.sType)
-		f.names[s.extension] = true
-		if present {
-			f.extensions = append(f.extensions, s.extension)
+		asked = append(asked, i)
+	}
+	types := make([]uint32, len(asked))
+	for i, s := range asked {
+		types[i] = featureStructs[s].sType
+	}
+	have, core := raw.GetFeatures(h, types)
+	given := map[string]bool{}
+	for i, s := range asked {
+		for j, name := range featureStructs[s].members {
+			given[name] = have[i][j] != 0 && !hidden(name)
 		}
 	}
-	have, core := raw.GetFeatures(h, f.types)
-	f.flags = make([]raw.Flags, len(f.types))
-	for i, t := range f.types {
-		for _, s := range featureStructs {
-			if s.sType != t {
-				continue
+	for _, s := range asked {
+		s := featureStructs[s]
+		var flags raw.Flags
+		for j, name := range s.members {
+			if on := requires[name]; given[name] && (on == "" || given[on]) {
+				flags[j] = 1
+				f.names[name] = true
 			}
-			for j, name := range s.members {
-				if have[i][j] != 0 && !hidden(name) {
-					f.flags[i][j] = 1
-					f.names[name] = true
-				}
-			}
+		}
+		if flags == (raw.Flags{}) {
+			continue
+		}
+		f.names[s.extension] = true
+		f.types, f.flags = append(f.types, s.sType), append(f.flags, flags)
+		if slices.Contains(extensions, s.extension) {
+			f.extensions = append(f.extensions, s.extension)
 		}
 	}
 	for name, i := range coreFeatures {

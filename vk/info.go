@@ -15,15 +15,20 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk/internal/raw"
 )
 
-// CoopMat is one shape of VK_KHR_cooperative_matrix at subgroup scope: D[M N] = A[M K] B[K N] + C[M N].
+// CoopMat is one shape of VK_KHR_cooperative_matrix: D[M N] = A[M K] B[K N] + C[M N], without saturation, by the
+// invocations of a subgroup.
 type CoopMat struct {
-	M uint32 `json:"m"`
-	N uint32 `json:"n"`
-	K uint32 `json:"k"`
-	A string `json:"a"` // component types: "f16", "bf16", "f32", "s8", "u8", "s32", "u32"
-	B string `json:"b"`
-	C string `json:"c"`
-	D string `json:"d"`
+	M     uint32 `json:"m"`
+	N     uint32 `json:"n"`
+	K     uint32 `json:"k"`
+	A     string `json:"a"` // component types: "f16", "bf16", "f32", "s8", "u8", "s32", "u32"
+	B     string `json:"b"`
+	C     string `json:"c"`
+	D     string `json:"d"`
+	Scope string `json:"scope"` // "subgroup"; "workgroup" in Info.CoopMatFlexible only
+
+	// Invocations of the workgroup, in Info.CoopMatFlexible at workgroup scope; else 0.
+	Invocations uint32 `json:"invocations,omitempty"`
 }
 
 // Info describes a device; the names in JSON are those of `vkeffnet devices --json`.
@@ -42,8 +47,12 @@ type Info struct {
 	F16           bool      `json:"f16"` // float16 in arithmetic and in storage buffers
 	BF16          bool      `json:"bf16"`
 	CoopMat       []CoopMat `json:"coopmat"`
-	Chosen        bool      `json:"chosen"`  // Open with these options takes it
-	Refused       string    `json:"refused"` // why it cannot be used; empty if it can
+
+	// CoopMatFlexible are the shapes of VK_NV_cooperative_matrix2: M, N and K of a matrix may be any multiples of those here.
+	CoopMatFlexible []CoopMat `json:"coopmat_flexible"`
+
+	Chosen  bool   `json:"chosen"`  // Open with these options takes it
+	Refused string `json:"refused"` // why it cannot be used; empty if it can
 }
 
 // Devices lists the devices of all drivers, in the loader's order. Without a loader the error unwraps to
@@ -79,6 +88,7 @@ type physical struct {
 	memory        []memoryType
 	heaps         []int64
 	family        uint32 // queue family
+	spirvMinor    uint32 // SPIR-V 1.spirvMinor is the newest that it takes
 	maxSubgroups  uint32 // in a workgroup whose subgroup size is required; 0: no limit known
 	timestampMask uint64 // 0: no timestamps
 	timestampNS   float64
@@ -137,6 +147,14 @@ func (in *instance) probe(h vulkan.PhysicalDevice, o *Options) (*physical, error
 	}
 	p.extensions = slices.DeleteFunc(p.extensions, func(x string) bool { return slices.Contains(o.Disable, x) })
 	api := min(core.ApiVersion, in.api)
+	switch { // https://registry.khronos.org/vulkan/specs/1.3/html/vkspec.html#spirvenv
+	case api >= api13:
+		p.spirvMinor = 6
+	case api >= api12:
+		p.spirvMinor = 5
+	default:
+		p.spirvMinor = 3
+	}
 	has := func(ext string, since uint32) bool {
 		return since != 0 && api >= since || slices.Contains(p.extensions, ext)
 	}
@@ -173,11 +191,18 @@ func (in *instance) probe(h vulkan.PhysicalDevice, o *Options) (*physical, error
 	p.info.F16 = p.features.has("shaderFloat16") && p.features.has("storageBuffer16BitAccess")
 	p.info.BF16 = p.features.has("shaderBFloat16Type") && p.features.has("storageBuffer16BitAccess")
 	if p.features.has("cooperativeMatrix") {
-		if p.info.CoopMat, err = in.coopMats(h); err != nil {
+		if p.info.CoopMat, err = in.coopMats("vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR", h, raw.CoopMats); err != nil {
+			return nil, err
+		}
+	}
+	if p.features.has("cooperativeMatrixFlexibleDimensions") {
+		p.info.CoopMatFlexible, err = in.coopMats("vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV", h, raw.CoopMatsFlexible)
+		if err != nil {
 			return nil, err
 		}
 	}
 	p.info.CoopMat = append([]CoopMat{}, p.info.CoopMat...) // never null in JSON
+	p.info.CoopMatFlexible = append([]CoopMat{}, p.info.CoopMatFlexible...)
 
 	p.timestampNS = float64(lim.TimestampPeriod)
 	p.info.Refused = p.refuse(o.CompileOnly)
@@ -229,13 +254,20 @@ func (p *physical) probeMemory() {
 var componentNames = map[uint32]string{0: "f16", 1: "f32", 2: "f64", 3: "s8", 4: "s16", 5: "s32", 6: "s64", 7: "u8", 8: "u16",
 	9: "u32", 10: "u64", 1000141000: "bf16", 1000491002: "e4m3", 1000491003: "e5m2"}
 
-func (in *instance) coopMats(h vulkan.PhysicalDevice) (out []CoopMat, err error) {
+// subgroupScope is VK_SCOPE_SUBGROUP_KHR.
+const subgroupScope = 3
+
+// Values of VkScopeKHR.
+var scopeNames = map[uint32]string{2: "workgroup", subgroupScope: "subgroup"}
+
+func (in *instance) coopMats(call string, h vulkan.PhysicalDevice, get func(vulkan.Instance, vulkan.PhysicalDevice) ([]raw.CoopMat, vulkan.Result)) (out []CoopMat, err error) {
 	var list []raw.CoopMat
-	err = in.do("vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR", func() (r vulkan.Result) { list, r = raw.CoopMats(in.handle, h); return })
+	err = in.do(call, func() (r vulkan.Result) { list, r = get(in.handle, h); return })
 	name := func(t uint32) string { return cmp.Or(componentNames[t], fmt.Sprintf("type %d", t)) }
 	for _, c := range list {
-		if c.Scope == 3 && c.Saturating == 0 { // VK_SCOPE_SUBGROUP_KHR
-			out = append(out, CoopMat{c.M, c.N, c.K, name(c.A), name(c.B), name(c.C), name(c.D)})
+		if c.Saturating == 0 && (c.Scope == subgroupScope || c.Invocations != 0) {
+			scope := cmp.Or(scopeNames[c.Scope], fmt.Sprintf("scope %d", c.Scope))
+			out = append(out, CoopMat{c.M, c.N, c.K, name(c.A), name(c.B), name(c.C), name(c.D), scope, c.Invocations})
 		}
 	}
 	return out, err

@@ -169,6 +169,9 @@ func (r *Recorder) check(c *Call) error {
 	if err := checkSPIRV(s.SPIRV); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
+	if minor, most := uint32(s.SPIRV[5]), r.d.physical.spirvMinor; minor > most {
+		return &UnsupportedError{what, fmt.Sprintf("SPIR-V 1.%d (the limit is 1.%d)", minor, most)}
+	}
 	if uint32(len(s.Bindings)) > lim.Bindings {
 		return &UnsupportedError{what, fmt.Sprintf("%d storage buffers (the limit is %d)", len(s.Bindings), lim.Bindings)}
 	}

@@ -1,6 +1,7 @@
 package vk_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -42,6 +43,7 @@ func TestCallsThatCannotRun(t *testing.T) {
 		{"large range", func(c *vk.Call) { c.Bind[1].Size = 4100 }, "4100 bytes in binding Y (the limit is 4096)", true},
 		{"other device", func(c *vk.Call) { c.Bind[0] = foreign.Range() }, "buffer z belongs to another device", false},
 		{"missing feature", shader(func(s *vk.Shader) { s.Needs = []string{"shaderTelepathy"} }), "needs shaderTelepathy, which the device lacks", true},
+		{"newer SPIR-V", shader(func(s *vk.Shader) { s.SPIRV = bytes.Clone(s.SPIRV); s.SPIRV[5] = 9 }), "needs SPIR-V 1.9 (the limit is 1.", true},
 		{"no SPIR-V", shader(func(s *vk.Shader) { s.SPIRV = nil }), "SPIR-V is empty", false},
 	} {
 		rec := d.NewRecorder("bad")

@@ -14,42 +14,29 @@ import (
 
 // deviceJSON is one device of devices --json and the device of bench --json.
 type deviceJSON struct {
-	Index         int           `json:"index"`
-	Name          string        `json:"name"`
-	Vendor        string        `json:"vendor"`
-	Driver        string        `json:"driver"`
-	DriverVersion string        `json:"driver_version"`
-	API           string        `json:"api"`
-	UUID          string        `json:"uuid"`
-	Type          string        `json:"type"`
-	MemoryBytes   int64         `json:"memory_bytes"`
-	SubgroupMin   uint32        `json:"subgroup_min"`
-	SubgroupMax   uint32        `json:"subgroup_max"`
-	F16           bool          `json:"f16"`
-	BF16          bool          `json:"bf16"`
-	CoopMat       []coopMatJSON `json:"coopmat"`
-	Chosen        bool          `json:"chosen"`
-	Refused       string        `json:"refused"`
-}
-
-type coopMatJSON struct {
-	M uint32 `json:"m"`
-	N uint32 `json:"n"`
-	K uint32 `json:"k"`
-	A string `json:"a"`
-	B string `json:"b"`
-	C string `json:"c"`
-	D string `json:"d"`
+	Index         int          `json:"index"`
+	Name          string       `json:"name"`
+	Vendor        string       `json:"vendor"`
+	Driver        string       `json:"driver"`
+	DriverVersion string       `json:"driver_version"`
+	API           string       `json:"api"`
+	UUID          string       `json:"uuid"`
+	Type          string       `json:"type"`
+	MemoryBytes   int64        `json:"memory_bytes"`
+	SubgroupMin   uint32       `json:"subgroup_min"`
+	SubgroupMax   uint32       `json:"subgroup_max"`
+	F16           bool         `json:"f16"`
+	BF16          bool         `json:"bf16"`
+	CoopMat       []vk.CoopMat `json:"coopmat"`
+	Flexible      []vk.CoopMat `json:"coopmat_flexible"`
+	Chosen        bool         `json:"chosen"`
+	Refused       string       `json:"refused"`
 }
 
 func newDeviceJSON(i vk.Info) deviceJSON {
-	d := deviceJSON{Index: i.Index, Name: i.Name, Vendor: i.Vendor, Driver: i.Driver, DriverVersion: i.DriverVersion, API: i.API,
+	return deviceJSON{Index: i.Index, Name: i.Name, Vendor: i.Vendor, Driver: i.Driver, DriverVersion: i.DriverVersion, API: i.API,
 		UUID: i.UUID, Type: i.Type, MemoryBytes: i.MemoryBytes, SubgroupMin: i.SubgroupMin, SubgroupMax: i.SubgroupMax,
-		F16: i.F16, BF16: i.BF16, CoopMat: []coopMatJSON{}, Chosen: i.Chosen, Refused: i.Refused}
-	for _, c := range i.CoopMat {
-		d.CoopMat = append(d.CoopMat, coopMatJSON(c))
-	}
-	return d
+		F16: i.F16, BF16: i.BF16, CoopMat: i.CoopMat, Flexible: i.CoopMatFlexible, Chosen: i.Chosen, Refused: i.Refused}
 }
 
 func newDevices(a *app) *cobra.Command {
@@ -106,6 +93,12 @@ func (a *app) printDevices(infos []vk.Info) error {
 		if i.Refused != "" {
 			fmt.Fprintf(a.stdout, "x %d cannot be used: %s\n", i.Index, i.Refused)
 		}
+		if len(i.CoopMat) > 0 {
+			fmt.Fprintf(a.stdout, "%d multiplies matrices of MxNxK %s\n", i.Index, shapes(i.CoopMat))
+		}
+		if len(i.CoopMatFlexible) > 0 {
+			fmt.Fprintf(a.stdout, "%d multiplies matrices of multiples of MxNxK %s\n", i.Index, shapes(i.CoopMatFlexible))
+		}
 	}
 	switch {
 	case chosen:
@@ -134,6 +127,19 @@ func coopMats(list []vk.CoopMat) string {
 		s += fmt.Sprintf(" +%d", len(list)-1)
 	}
 	return s
+}
+
+// shapes lists cooperative matrices: "8x8x8 f16 f16 -> f32".
+func shapes(list []vk.CoopMat) string {
+	var out []string
+	for _, c := range list {
+		s := fmt.Sprintf("%dx%dx%d %s %s -> %s", c.M, c.N, c.K, c.A, c.B, c.D)
+		if c.Invocations != 0 {
+			s += fmt.Sprintf(" (%s of %d)", c.Scope, c.Invocations)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
 }
 
 func yesNo(b bool) string {

@@ -418,9 +418,12 @@ func (s specItem) literal() string {
 // needOf says which entry of a variant's needs a capability asks for: a Vulkan feature, an extension or "subgroup".
 var needOf = map[uint32]string{
 	9: "shaderFloat16", 10: "shaderFloat64", 11: "shaderInt64", 22: "shaderInt16", 39: "shaderInt8",
-	4433: "storageBuffer16BitAccess", 4448: "storageBuffer8BitAccess",
+	4433: "storageBuffer16BitAccess", 4434: "uniformAndStorageBuffer16BitAccess", 4448: "storageBuffer8BitAccess",
 	61: "subgroup", 62: "subgroup", 63: "subgroup", 64: "subgroup", 65: "subgroup", 66: "subgroup", 67: "subgroup", 68: "subgroup",
 	5345: "vulkanMemoryModel", 6022: "VK_KHR_cooperative_matrix", 6016: "shaderIntegerDotProduct",
+	5116: "shaderBFloat16Type", 5117: "shaderBFloat16DotProduct", 5118: "shaderBFloat16CooperativeMatrix",
+	5430: "cooperativeMatrixReductions", 5431: "cooperativeMatrixConversions", 5432: "cooperativeMatrixPerElementOperations",
+	5433: "cooperativeMatrixTensorAddressing", 5434: "cooperativeMatrixBlockLoads",
 }
 
 // missingNeeds returns what the module's capabilities ask for and needs lacks. "subgroup_arithmetic" also answers "subgroup".

@@ -35,6 +35,7 @@ enum {
 	S_PIPELINE_EXECUTABLE_INFO = 1000269003,
 	S_PIPELINE_EXECUTABLE_STATISTIC = 1000269004,
 	S_COOPERATIVE_MATRIX_PROPERTIES = 1000506001,
+	S_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES = 1000593001,
 };
 
 typedef int32_t VkResult;
@@ -277,10 +278,33 @@ void vx_features(void *physical, uint32_t n, const uint32_t *types, uint32_t *fl
 typedef struct {
 	uint32_t sType;
 	void *pNext;
-	VxCoopMat shape;
+	uint32_t shape[9];
 } CoopMatProperties;
 
-int32_t vx_coopmat(void *instance, void *physical, uint32_t *n, VxCoopMat *out) {
+typedef struct {
+	uint32_t sType;
+	void *pNext;
+	uint32_t shape[10]; // begins like the other's, and ends with the invocations
+} CoopMatFlexibleProperties;
+
+static int32_t coopmat_flexible(void *instance, void *physical, uint32_t *n, VxCoopMat *out) {
+	VkResult (*f)(void *, uint32_t *, CoopMatFlexibleProperties *) = (VkResult(*)(void *, uint32_t *, CoopMatFlexibleProperties *))
+		getProc(instance, "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV");
+	if (!f) {
+		*n = 0;
+		return 0;
+	}
+	if (!out) return f(physical, n, NULL);
+	CoopMatFlexibleProperties *p = calloc(*n + 1, sizeof *p);
+	for (uint32_t i = 0; i < *n; i++) p[i].sType = S_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES;
+	VkResult r = f(physical, n, p);
+	for (uint32_t i = 0; i < *n; i++) memcpy(&out[i], p[i].shape, sizeof p[i].shape);
+	free(p);
+	return r;
+}
+
+int32_t vx_coopmat(int flexible, void *instance, void *physical, uint32_t *n, VxCoopMat *out) {
+	if (flexible) return coopmat_flexible(instance, physical, n, out);
 	VkResult (*f)(void *, uint32_t *, CoopMatProperties *) = (VkResult(*)(void *, uint32_t *, CoopMatProperties *))
 		getProc(instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
 	if (!f) {
@@ -291,7 +315,7 @@ int32_t vx_coopmat(void *instance, void *physical, uint32_t *n, VxCoopMat *out) 
 	CoopMatProperties *p = calloc(*n + 1, sizeof *p);
 	for (uint32_t i = 0; i < *n; i++) p[i].sType = S_COOPERATIVE_MATRIX_PROPERTIES;
 	VkResult r = f(physical, n, p);
-	for (uint32_t i = 0; i < *n; i++) out[i] = p[i].shape;
+	for (uint32_t i = 0; i < *n; i++) memcpy(&out[i], p[i].shape, sizeof p[i].shape);
 	free(p);
 	return r;
 }

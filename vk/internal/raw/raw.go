@@ -205,19 +205,29 @@ func GetFeatures(p vk.PhysicalDevice, types []uint32) ([]Flags, CoreFeatures) {
 
 func words(x []uint32) *C.uint32_t { return (*C.uint32_t)(unsafe.Pointer(unsafe.SliceData(x))) }
 
-// CoopMat is VkCooperativeMatrixPropertiesKHR.
-type CoopMat struct{ M, N, K, A, B, C, D, Saturating, Scope uint32 }
+// CoopMat is VkCooperativeMatrixPropertiesKHR, or VkCooperativeMatrixFlexibleDimensionsPropertiesNV, which ends with the
+// invocations of the workgroup.
+type CoopMat struct{ M, N, K, A, B, C, D, Saturating, Scope, Invocations uint32 }
 
-// CoopMats lists the shapes of cooperative matrices.
+// CoopMats lists the shapes of VK_KHR_cooperative_matrix.
 func CoopMats(instance vk.Instance, p vk.PhysicalDevice) ([]CoopMat, vk.Result) {
+	return coopMats(0, instance, p)
+}
+
+// CoopMatsFlexible lists the granularities of VK_NV_cooperative_matrix2.
+func CoopMatsFlexible(instance vk.Instance, p vk.PhysicalDevice) ([]CoopMat, vk.Result) {
+	return coopMats(1, instance, p)
+}
+
+func coopMats(flexible C.int, instance vk.Instance, p vk.PhysicalDevice) ([]CoopMat, vk.Result) {
 	for {
 		var n C.uint32_t
-		r := vk.Result(C.vx_coopmat(unsafe.Pointer(instance), unsafe.Pointer(p), &n, nil))
+		r := vk.Result(C.vx_coopmat(flexible, unsafe.Pointer(instance), unsafe.Pointer(p), &n, nil))
 		if r != vk.Success || n == 0 {
 			return nil, r
 		}
 		out := make([]CoopMat, n)
-		r = vk.Result(C.vx_coopmat(unsafe.Pointer(instance), unsafe.Pointer(p), &n, (*C.VxCoopMat)(unsafe.Pointer(&out[0]))))
+		r = vk.Result(C.vx_coopmat(flexible, unsafe.Pointer(instance), unsafe.Pointer(p), &n, (*C.VxCoopMat)(unsafe.Pointer(&out[0]))))
 		if r != vk.Incomplete {
 			return out[:n], r
 		}

@@ -22,6 +22,7 @@ typedef struct {
 
 typedef struct {
 	uint32_t m, n, k, a, b, c, d, saturating, scope;
+	uint32_t invocations; // of flexible dimensions only
 } VxCoopMat;
 
 typedef struct {
@@ -47,7 +48,7 @@ int32_t vx_device_extensions(void *physical, uint32_t *n, char *names);
 uint32_t vx_queue_families(void *physical, uint32_t n, VxQueueFamily *out);
 void vx_properties(void *physical, VxProperties *p);
 void vx_features(void *physical, uint32_t n, const uint32_t *types, uint32_t *flags, uint32_t *core);
-int32_t vx_coopmat(void *instance, void *physical, uint32_t *n, VxCoopMat *out);
+int32_t vx_coopmat(int flexible, void *instance, void *physical, uint32_t *n, VxCoopMat *out);
 int32_t vx_create_device(void *physical, uint32_t family, uint32_t nExtensions, const char **extensions,
 	uint32_t n, const uint32_t *types, const uint32_t *flags, const uint32_t *core, void **device);
 
