@@ -173,6 +173,7 @@ type BuildOptions struct {
 	Batch   int
 	H, W    int
 	Padding kernels.Padding
+	Elem    kernels.Elem // how activations are stored
 	NoFuse  bool
 	// Weights and Stats replace the model's own: the moving averages, say.
 	Weights, Stats vk.Range
@@ -187,7 +188,7 @@ type BuildOptions struct {
 // Network is a model's plan for one batch and image size, with the values that the host touches.
 type Network struct {
 	*layers.Plan
-	Image  *layers.Value // [N][H][W][3], normalised
+	Image  *layers.Value // [N][H][W][3], normalised; stored as BuildOptions.Elem says
 	Logits *layers.Value // [N][layers.ClassStride(classes)]
 	Loss   *layers.Loss  // nil without BuildOptions.Loss
 }
@@ -203,7 +204,7 @@ func (m *Model) Build(o BuildOptions) (*Network, error) {
 	blocks := m.Variant.Blocks()
 	n := &Network{}
 	var err error
-	n.Plan, err = layers.Build(m.dev, layers.Options{Mode: o.Mode, Batch: o.Batch, Padding: o.Padding, NoFuse: o.NoFuse,
+	n.Plan, err = layers.Build(m.dev, layers.Options{Mode: o.Mode, Batch: o.Batch, Padding: o.Padding, Elem: o.Elem, NoFuse: o.NoFuse,
 		Blocks: len(blocks), Weights: o.Weights, Grads: o.Grads, Stats: o.Stats, Step: o.Step, Params: m.Params, Running: m.Running,
 	}, func(g *layers.Graph) {
 		x := g.Input(o.H, o.W)

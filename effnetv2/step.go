@@ -15,7 +15,10 @@ import (
 type StepOptions struct {
 	Mode    layers.Mode // Infer takes the running statistics, Train those of the batch
 	Padding kernels.Padding
+	Elem    kernels.Elem // how activations are stored
 	NoFuse  bool
+	// LossScale multiplies the loss before the backward pass, and the gradients that come out are divided by it; 0 means 1.
+	LossScale float32
 }
 
 // ExactStep runs one pass over a batch for comparison with another framework. The state is by timm's names in PyTorch's
@@ -34,14 +37,14 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 	if err := m.Load(state); err != nil {
 		return nil, err
 	}
-	build := BuildOptions{Mode: o.Mode, Batch: b.N, H: b.H, W: b.W, Padding: o.Padding, NoFuse: o.NoFuse}
+	build := BuildOptions{Mode: o.Mode, Batch: b.N, H: b.H, W: b.W, Padding: o.Padding, Elem: o.Elem, NoFuse: o.NoFuse}
 	if o.Mode == layers.Train {
 		step, err := dev.NewBuffer("step", kernels.StepBytes, vk.UploadMemory)
 		if err != nil {
 			return nil, err
 		}
 		defer step.Release()
-		scalars := kernels.StepScalars{LossScale: 1} // everything random is off
+		scalars := kernels.StepScalars{LossScale: max(o.LossScale, 1)} // everything random is off
 		scalars.Encode(step.Bytes())
 		grads, err := dev.NewBuffer("gradients", m.Params.Bytes(), vk.DeviceMemory)
 		if err != nil {
@@ -60,7 +63,7 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 	if err := n.Realize(ctx, arena, nil); err != nil {
 		return nil, err
 	}
-	if err := dev.Upload(n.Image.Range(), encodeFloats(toNHWC(b))); err != nil {
+	if err := dev.Upload(n.Image.Range(), o.Elem.Append(nil, toNHWC(b))); err != nil {
 		return nil, err
 	}
 	if n.Loss != nil {
@@ -74,7 +77,15 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 	if err := n.Step().Run(ctx); err != nil {
 		return nil, err
 	}
-	return m.stepOutput(n, b.N, build.Grads, state)
+	out, err := m.stepOutput(n, b.N, build.Grads, state)
+	if err == nil && o.LossScale > 1 {
+		for _, g := range out.Grads {
+			for i := range g {
+				g[i] /= o.LossScale
+			}
+		}
+	}
+	return out, err
 }
 
 // stepOutput reads the results of a step back.
@@ -145,14 +156,6 @@ func toNHWC(b *Batch) []float32 {
 		}
 	}
 	return out
-}
-
-func encodeFloats(x []float32) []byte {
-	data := make([]byte, 0, 4*len(x))
-	for _, v := range x {
-		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
-	}
-	return data
 }
 
 // encodeLabels makes unmixed targets of full weight, as kernels.Targets reads them: {a, b, lambda, weight} an image.

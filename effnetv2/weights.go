@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/nlpodyssey/safetensors"
+	"github.com/x448/float16"
 )
 
 // Tensor is one array of a state. Exactly one of F32 and I64 holds its elements, in row-major order; which one the type of
@@ -162,7 +163,7 @@ func (t *Tensor) decode(data []byte) error {
 	case "BF16":
 		t.F32 = widen(data, 2, func(b []byte) float32 { return math.Float32frombits(uint32(le.Uint16(b)) << 16) })
 	case "F16":
-		t.F32 = widen(data, 2, func(b []byte) float32 { return fromHalf(le.Uint16(b)) })
+		t.F32 = widen(data, 2, func(b []byte) float32 { return float16.Frombits(le.Uint16(b)).Float32() })
 	case "I64", "U64":
 		t.I64 = widen(data, 8, func(b []byte) int64 { return int64(le.Uint64(b)) })
 	case "I32":
@@ -189,19 +190,6 @@ func widen[T any](data []byte, size int, convert func([]byte) T) []T {
 		x[i] = convert(data[i*size:])
 	}
 	return x
-}
-
-// fromHalf converts an IEEE 754 half, subnormals, infinities and NaNs included.
-func fromHalf(h uint16) float32 {
-	sign, exp, frac := uint32(h>>15)<<31, uint32(h>>10)&31, uint32(h)&1023
-	switch exp {
-	case 0:
-		x := float32(frac) * (1.0 / (1 << 24))
-		return math.Float32frombits(sign | math.Float32bits(x))
-	case 31:
-		return math.Float32frombits(sign | 0x7f800000 | frac<<13)
-	}
-	return math.Float32frombits(sign | (exp+112)<<23 | frac<<13)
 }
 
 // tensorView is what the safetensors writer asks of a tensor; bytes are made when they are written.

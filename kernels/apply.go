@@ -11,19 +11,23 @@ import (
 // over tile pixels of one image.
 type applyGrid struct {
 	n, hw, c int
+	elem     Elem
 	x, y     int
 	tile     int
 	images   int // per call
 }
 
-func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int) (g applyGrid, err error) {
+func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int, elem Elem) (g applyGrid, err error) {
 	if n < 1 || hw < 1 || c < 8 || c%8 != 0 {
 		return g, &ShapeError{Op: op, Got: fmt.Sprintf("[%d %d %d]", n, hw, c), Want: "at least 1 image and pixel, C a multiple of 8"}
+	}
+	if err := elem.Check(dev); err != nil {
+		return g, fmt.Errorf("kernels: %s: %w", op, err)
 	}
 	if variant, err = cutVariant(dev, op, variant); err != nil {
 		return g, err
 	}
-	g = applyGrid{n: n, hw: hw, c: c}
+	g = applyGrid{n: n, hw: hw, c: c, elem: elem}
 	g.x, g.y = channelLanes(dev, variant, c/4, hw)
 	// Long enough walks that reading the channel's constants weighs little, and that sums have few parts.
 	walk := 8
@@ -36,11 +40,20 @@ func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int) (g applyGrid
 }
 
 // String names the shape as labels and errors do.
-func (g *applyGrid) String() string { return fmt.Sprintf("n%d %dx%d", g.n, g.hw, g.c) }
+func (g *applyGrid) String() string {
+	s := fmt.Sprintf("n%d %dx%d", g.n, g.hw, g.c)
+	if g.elem != F32 {
+		s += " " + g.elem.String()
+	}
+	return s
+}
 
-func (g *applyGrid) imageBytes() int64 { return 4 * int64(g.hw) * int64(g.c) }
+func (g *applyGrid) imageBytes() int64 { return g.elem.Bytes() * int64(g.hw) * int64(g.c) }
 func (g *applyGrid) bytes() int64      { return int64(g.n) * g.imageBytes() }
 func (g *applyGrid) tiles() int        { return ceilDiv(g.hw, g.tile) }
+
+// elements are those of count images.
+func (g *applyGrid) elements(count int) int64 { return int64(count) * int64(g.hw) * int64(g.c) }
 
 func (g *applyGrid) groups(count int) [3]uint32 {
 	return [3]uint32{uint32(ceilDiv(g.c/4, g.x)), uint32(g.tiles()), uint32(count)}
@@ -54,6 +67,7 @@ func (g *applyGrid) slice(r vk.Range, first, count int) vk.Range {
 // ApplyConfig is the shape of an Apply.
 type ApplyConfig struct {
 	N, HW, C   int
+	Elem       Elem    // of every [N HW C]
 	In         Pending // what is pending on x
 	Keep, Skip bool
 	Variant    string // "narrow" or "wide"; empty: chosen
@@ -74,7 +88,7 @@ type Apply struct {
 // NewApply returns a *ShapeError if the configuration cannot be, and a *vk.UnsupportedError if one image does not fit a
 // binding.
 func NewApply(dev *vk.Device, cfg ApplyConfig) (*Apply, error) {
-	grid, err := newApplyGrid(dev, "apply", cfg.Variant, cfg.N, cfg.HW, cfg.C)
+	grid, err := newApplyGrid(dev, "apply", cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem)
 	if err != nil {
 		return nil, err
 	}
@@ -96,14 +110,14 @@ func (o *Apply) Record(rec *vk.Recorder, a ApplyArgs) {
 		count := min(g.images, g.n-first)
 		push := shaders.ApplyParams{C4: uint32(g.c / 4), Hw: uint32(g.hw), Tile: uint32(g.tile), Image0: uint32(first)}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.Apply,
+			Shader: g.elem.pick(&shaders.Apply, &shaders.ApplyF16, &shaders.ApplyBf16),
 			Spec:   spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.ApplyBindings{X: g.slice(a.X.Raw, first, count), Keep: a.Keep, Skip: g.slice(a.Skip, first, count),
 				Dst: g.slice(a.Out, first, count), InBN: a.X.BN, InGate: a.X.Gate}.Ranges(),
 			Groups: g.groups(count),
 			Label:  label,
-			FLOPs:  int64(count) * g.imageBytes() / 4 * 4,
+			FLOPs:  4 * g.elements(count),
 		})
 	}
 }
@@ -111,6 +125,7 @@ func (o *Apply) Record(rec *vk.Recorder, a ApplyArgs) {
 // ApplyGradConfig is the shape of an ApplyGrad.
 type ApplyGradConfig struct {
 	N, HW, C int
+	Elem     Elem // of every [N HW C]
 	DY       GradIn
 	Variant  string // "narrow" or "wide"; empty: chosen
 }
@@ -134,7 +149,7 @@ func NewApplyGrad(dev *vk.Device, cfg ApplyGradConfig) (*ApplyGrad, error) {
 	if err := cfg.DY.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C)
+	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem)
 	if err != nil {
 		return nil, err
 	}
@@ -154,14 +169,14 @@ func (o *ApplyGrad) Record(rec *vk.Recorder, a ApplyGradArgs) {
 		count := min(g.images, g.n-first)
 		push := shaders.ApplyGradParams{C4: uint32(g.c / 4), Hw: uint32(g.hw), Tile: uint32(g.tile), Image0: uint32(first)}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.ApplyGrad,
+			Shader: g.elem.pick(&shaders.ApplyGrad, &shaders.ApplyGradF16, &shaders.ApplyGradBf16),
 			Spec:   spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.ApplyGradBindings{G: g.slice(a.DY.G, first, count), Y: g.slice(a.DY.Y, first, count), DyBN: a.DY.BN,
 				DyKeep: a.DY.Keep, DyGate: a.DY.Gate, DyE: a.DY.E, Dst: g.slice(a.Out, first, count)}.Ranges(),
 			Groups: g.groups(count),
 			Label:  label,
-			FLOPs:  int64(count) * g.imageBytes() / 4 * 8,
+			FLOPs:  8 * g.elements(count),
 		})
 	}
 }
@@ -169,6 +184,7 @@ func (o *ApplyGrad) Record(rec *vk.Recorder, a ApplyGradArgs) {
 // ApplySinkConfig is the shape of an ApplySink.
 type ApplySinkConfig struct {
 	N, HW, C int
+	Elem     Elem // of every [N HW C]
 	Sink     Sink
 	Variant  string // "narrow" or "wide"; empty: chosen
 }
@@ -193,7 +209,7 @@ func NewApplySink(dev *vk.Device, cfg ApplySinkConfig) (*ApplySink, error) {
 	if err := cfg.Sink.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C)
+	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem)
 	if err != nil {
 		return nil, err
 	}
@@ -228,7 +244,7 @@ func (o *ApplySink) Record(rec *vk.Recorder, a ApplySinkArgs) {
 		count := min(g.images, g.n-first)
 		push := shaders.ApplySinkParams{C4: uint32(g.c / 4), Hw: uint32(g.hw), Tile: uint32(g.tile), Image0: uint32(first)}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.ApplySink,
+			Shader: g.elem.pick(&shaders.ApplySink, &shaders.ApplySinkF16, &shaders.ApplySinkBf16),
 			Spec:   spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.ApplySinkBindings{Du: g.slice(a.DU, first, count), Dx: g.slice(a.Sink.DX, first, count),
@@ -236,7 +252,7 @@ func (o *ApplySink) Record(rec *vk.Recorder, a ApplySinkArgs) {
 				SinkKeep: a.Sink.Keep, Sums: a.Sink.Sums}.Ranges(),
 			Groups: g.groups(count),
 			Label:  label,
-			FLOPs:  int64(count) * g.imageBytes() / 4 * 12,
+			FLOPs:  12 * g.elements(count),
 		})
 	}
 }

@@ -16,12 +16,17 @@ import (
 var applyShapes = [][3]int{{1, 1, 8}, {3, 7, 24}, {2, 131, 40}, {2, 1031, 16}, {1, 67, 160}}
 
 // eachApply runs f as a subtest on every device, for every configuration, shape and variant; name names a configuration.
-func eachApply[C any](t *testing.T, configs []C, name func(C) string, f func(t *testing.T, dev *vk.Device, variant string, cfg C, n, hw, c int)) {
+func eachApply[C any](t *testing.T, configs []C, name func(C) string, f func(t *testing.T, dev *vk.Device, variant string, e kernels.Elem, cfg C, n, hw, c int)) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
-		for _, cfg := range configs {
-			for _, s := range applyShapes {
+		for i, cfg := range configs {
+			for j, s := range applyShapes {
 				for _, variant := range variants {
-					t.Run(fmt.Sprintf("%v %s/%s", s, name(cfg), variant), func(t *testing.T) { f(t, dev, variant, cfg, s[0], s[1], s[2]) })
+					t.Run(fmt.Sprintf("%v %s/%s", s, name(cfg), variant), func(t *testing.T) {
+						f(t, dev, variant, kernels.F32, cfg, s[0], s[1], s[2])
+					})
+				}
+				if e := kernels.Elem(1 + j%2); (i+j)%3 == 0 && e.Check(dev) == nil {
+					t.Run(fmt.Sprintf("%v %s/%v", s, name(cfg), e), func(t *testing.T) { f(t, dev, "", e, cfg, s[0], s[1], s[2]) })
 				}
 			}
 		}
@@ -41,20 +46,21 @@ func TestApply(t *testing.T) {
 	eachApply(t, configs, name, testApply)
 }
 
-func testApply(t *testing.T, dev *vk.Device, variant string, cfg kernels.ApplyConfig, n, hw, c int) {
-	cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
+func testApply(t *testing.T, dev *vk.Device, variant string, e kernels.Elem, cfg kernels.ApplyConfig, n, hw, c int) {
+	cfg.N, cfg.HW, cfg.C, cfg.Variant, cfg.Elem = n, hw, c, variant, e
 	op, err := kernels.NewApply(dev, cfg)
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = e
 	x, wantX := f.tensor(cfg.In, n, hw, c)
 	keep, wantKeep := f.random(cfg.Keep, n, 0, 1.5)
-	skip, wantSkip := f.random(cfg.Skip, n*hw*c, -1, 1)
-	out := f.Output(n * hw * c)
+	skip, wantSkip := f.activation(cfg.Skip, n*hw*c, -1, 1)
+	out := f.activationOutput(n * hw * c)
 	f.Run(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.ApplyArgs{X: x, Keep: keep, Skip: skip, Out: out.Range()})
 	})
 	want := ref.Apply(cfg.In, wantX, wantKeep, wantSkip, n, hw, c)
-	shadertest.Compare(t, "out", out.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
+	shadertest.Compare(t, "out", f.activations(out, n*hw*c), want, f.tolerance(shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}))
 }
 
 func TestApplyGrad(t *testing.T) {
@@ -68,13 +74,14 @@ func TestApplyGrad(t *testing.T) {
 	eachApply(t, configs, flags[kernels.GradIn], testApplyGrad)
 }
 
-func testApplyGrad(t *testing.T, dev *vk.Device, variant string, dy kernels.GradIn, n, hw, c int) {
-	op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, DY: dy, Variant: variant})
+func testApplyGrad(t *testing.T, dev *vk.Device, variant string, e kernels.Elem, dy kernels.GradIn, n, hw, c int) {
+	op, err := kernels.NewApplyGrad(dev, kernels.ApplyGradConfig{N: n, HW: hw, C: c, Elem: e, DY: dy, Variant: variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = e
 	g, wantG := f.grad(dy, n, hw, c)
-	out, inPlace := f.Output(n*hw*c), (*shadertest.Buf)(nil)
-	if !dy.NoG {
+	out, inPlace := f.activationOutput(n*hw*c), (*shadertest.Buf)(nil)
+	if !dy.NoG && e == kernels.F32 {
 		inPlace = f.InOut(float32s(wantG.G))
 	}
 	f.Run(func(rec *vk.Recorder) {
@@ -85,8 +92,8 @@ func testApplyGrad(t *testing.T, dev *vk.Device, variant string, dy kernels.Grad
 		}
 	})
 	want := ref.DY(dy, wantG, n, hw, c)
-	tol := shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}
-	shadertest.Compare(t, "out", out.Float32s(), want, tol)
+	tol := f.tolerance(shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
+	shadertest.Compare(t, "out", f.activations(out, n*hw*c), want, tol)
 	if inPlace != nil {
 		shadertest.Compare(t, "out in place of g", inPlace.Float32s(), want, tol)
 	}
@@ -103,14 +110,15 @@ func TestApplySink(t *testing.T) {
 	eachApply(t, configs, flags[kernels.Sink], testApplySink)
 }
 
-func testApplySink(t *testing.T, dev *vk.Device, variant string, sink kernels.Sink, n, hw, c int) {
-	op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Sink: sink, Variant: variant})
+func testApplySink(t *testing.T, dev *vk.Device, variant string, e kernels.Elem, sink kernels.Sink, n, hw, c int) {
+	op, err := kernels.NewApplySink(dev, kernels.ApplySinkConfig{N: n, HW: hw, C: c, Elem: e, Sink: sink, Variant: variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
-	du, wantDU := f.random(true, n*hw*c, -1, 1)
+	f.elem = e
+	du, wantDU := f.activation(true, n*hw*c, -1, 1)
 	args, dx, sums, wantArgs := f.sink(sink, n, hw, c, op.SumsBytes())
 	f.Run(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.ApplySinkArgs{DU: du, Sink: args})
 	})
-	compareSink(t, sink, wantDU, wantArgs, n, hw, c, op.Parts(), dx, sums)
+	f.compareSink(t, sink, wantDU, wantArgs, n, hw, c, op.Parts(), dx, sums)
 }

@@ -30,14 +30,16 @@ func TestImagesAreCut(t *testing.T) {
 			testDepthwiseWgrad(t, dev, kernels.DepthwiseWgradConfig{Conv: conv, DY: gated, In: silu})
 		})
 		t.Run("apply", func(t *testing.T) {
-			testApply(t, dev, "", kernels.ApplyConfig{In: silu, Keep: true, Skip: true}, n, hw, c)
+			testApply(t, dev, "", kernels.F32, kernels.ApplyConfig{In: silu, Keep: true, Skip: true}, n, hw, c)
 		})
-		t.Run("apply grad", func(t *testing.T) { testApplyGrad(t, dev, "", gated, n, hw, c) })
-		t.Run("apply sink", func(t *testing.T) { testApplySink(t, dev, "", sink, n, hw, c) })
+		t.Run("apply grad", func(t *testing.T) { testApplyGrad(t, dev, "", kernels.F32, gated, n, hw, c) })
+		t.Run("apply sink", func(t *testing.T) { testApplySink(t, dev, "", kernels.F32, sink, n, hw, c) })
 		t.Run("apply sink with SE", func(t *testing.T) {
-			testApplySink(t, dev, "", kernels.Sink{SE: true, Act: kernels.SiLU}, n, hw, c)
+			testApplySink(t, dev, "", kernels.F32, kernels.Sink{SE: true, Act: kernels.SiLU}, n, hw, c)
 		})
-		t.Run("pool", func(t *testing.T) { testPool(t, dev, "", kernels.PoolConfig{In: silu, Grad: true}, n, hw, c) })
+		t.Run("pool", func(t *testing.T) {
+			testPool(t, dev, "", kernels.F32, kernels.PoolConfig{In: silu, Grad: true}, n, hw, c)
+		})
 		t.Run("se", func(t *testing.T) { testSE(t, dev, "", n, c, 3, hw, 50) })
 		t.Run("too large", func(t *testing.T) {
 			var unsupported *vk.UnsupportedError

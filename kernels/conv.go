@@ -29,8 +29,11 @@ func convVariant(dev *vk.Device, op, name string) (string, error) {
 	return convSimple, nil
 }
 
-// check reports shapes that are no dense convolution of these kernels.
-func (c Conv) check(op string) error {
+// check reports shapes that are no dense convolution of these kernels, and elements that the device cannot store.
+func (c Conv) check(dev *vk.Device, op string) error {
+	if err := c.Elem.Check(dev); err != nil {
+		return fmt.Errorf("kernels: %s %s: %w", op, c, err)
+	}
 	switch {
 	case min(c.N, c.H, c.W, c.C, c.K, c.R, c.S, c.Stride, c.P, c.Q) < 1:
 		return &ShapeError{Op: op, Got: c.String(), Want: "every dimension at least 1"}
@@ -159,7 +162,7 @@ const convFwdOp = "conv fwd"
 // needs or one image exceeds Limits.MaxRange.
 func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 	c := cfg.Conv
-	if err := c.check(convFwdOp); err != nil {
+	if err := c.check(dev, convFwdOp); err != nil {
 		return nil, err
 	}
 	variant, err := convVariant(dev, convFwdOp, cfg.Variant)
@@ -205,7 +208,7 @@ func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
 	c := o.cfg.Conv
 	args := append(pendingArguments(o.cfg.In, &a.X, c.N, c.C),
 		argument{"x", &a.X.Raw, c.XBytes()},
-		argument{"wt", &a.WT, c.WBytes()},
+		argument{"wt", &a.WT, c.WTBytes()},
 		argument{"bias", &a.Bias, when(o.cfg.Bias, 4*int64(c.K))},
 		argument{"add", &a.Add, when(o.cfg.Add, c.YBytes())},
 		argument{"y", &a.Y, c.YBytes()},
@@ -230,19 +233,25 @@ func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
 			Add: imageSlice(a.Add, yb, n, images), Y: imageSlice(a.Y, yb, n, images), Stats: a.Stats,
 		}
 		call := vk.Call{
-			Shader: &shaders.ConvFwdSimple, Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.K, o.tile.cols)), uint32(parts), 1},
 			Label:  convFwdOp + " " + c.String(), FLOPs: c.flops(images),
-		}
-		if o.variant == convTiled {
-			call.Shader = &shaders.ConvFwdTiled
-			if c.C%8 != 0 {
-				call.Shader = &shaders.ConvFwdTiledStem
-			}
 		}
 		rec.Dispatch(call)
 		part += parts
 	}
+}
+
+// shader returns the chosen variant for the element type.
+func (o *ConvFwd) shader() *vk.Shader {
+	e := o.cfg.Conv.Elem
+	switch {
+	case o.variant == convSimple:
+		return e.pick(&shaders.ConvFwdSimple, &shaders.ConvFwdSimpleF16, &shaders.ConvFwdSimpleBf16)
+	case o.cfg.Conv.C%8 != 0:
+		return e.pick(&shaders.ConvFwdTiledStem, &shaders.ConvFwdTiledStemF16, &shaders.ConvFwdTiledStemBf16)
+	}
+	return e.pick(&shaders.ConvFwdTiled, &shaders.ConvFwdTiledF16, &shaders.ConvFwdTiledBf16)
 }
 
 // spec returns the specialization constants of the chosen variant.

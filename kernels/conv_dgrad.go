@@ -46,7 +46,7 @@ const convDgradOp = "conv dgrad"
 // exceeds Limits.MaxRange.
 func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 	c := cfg.Conv
-	if err := c.check(convDgradOp); err != nil {
+	if err := c.check(dev, convDgradOp); err != nil {
 		return nil, err
 	}
 	if c.C%8 != 0 {
@@ -159,16 +159,21 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 			X: imageSlice(a.Sink.Y, xb, n, images), SinkBN: a.Sink.BN, SinkKeep: a.Sink.Keep, Sums: sums,
 		}
 		call := vk.Call{
-			Shader: &shaders.ConvDgradSimple, Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols)), uint32(segments * parts), uint32(c.Stride * c.Stride)},
 			Label:  convDgradOp + " " + c.String(), FLOPs: c.flops(images),
-		}
-		if o.variant == convTiled {
-			call.Shader = &shaders.ConvDgradTiled
 		}
 		rec.Dispatch(call)
 		part += segments * parts * c.Stride * c.Stride
 	}
+}
+
+// shader returns the chosen variant for the element type.
+func (o *ConvDgrad) shader() *vk.Shader {
+	if o.variant == convSimple {
+		return o.cfg.Conv.Elem.pick(&shaders.ConvDgradSimple, &shaders.ConvDgradSimpleF16, &shaders.ConvDgradSimpleBf16)
+	}
+	return o.cfg.Conv.Elem.pick(&shaders.ConvDgradTiled, &shaders.ConvDgradTiledF16, &shaders.ConvDgradTiledBf16)
 }
 
 // spec returns the specialization constants of the chosen variant.

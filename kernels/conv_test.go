@@ -78,6 +78,17 @@ func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int) {
 	shadertest.Compare(t, "M2", got[c:], want[c:], shadertest.Tol{NMSE: 1e-11})
 }
 
+// withElems appends every third case with each 16-bit element type that the device stores.
+func withElems[C interface{ with(kernels.Elem) C }](dev *vk.Device, cases []C) []C {
+	all := cases
+	for _, e := range []kernels.Elem{kernels.F16, kernels.BF16} {
+		for i := int(e); i < len(cases) && e.Check(dev) == nil; i += 3 {
+			all = append(all, cases[i].with(e))
+		}
+	}
+	return all
+}
+
 type convFwdCase struct {
 	conv    kernels.Conv
 	in      kernels.Pending
@@ -87,6 +98,8 @@ type convFwdCase struct {
 	add     bool
 	variant string
 }
+
+func (c convFwdCase) with(e kernels.Elem) convFwdCase { c.conv.Elem = e; return c }
 
 func (c convFwdCase) String() string {
 	return fmt.Sprintf("%v/in=%s/stats=%v/bias=%v/act=%v/add=%v", c.conv, flags(c.in), c.stats, c.bias, c.act, c.add)
@@ -99,17 +112,18 @@ func (c convFwdCase) run(t *testing.T, dev *vk.Device) {
 	})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = v.Elem
 	x, wantX := f.tensor(c.in, v.N, v.H*v.W, v.C)
-	wt, wantWT := f.random(true, v.K*v.R*v.S*v.C, -1, 1)
+	wt, wantWT := f.activation(true, v.K*v.R*v.S*v.C, -1, 1)
 	bias, wantBias := f.random(c.bias, v.K, -1, 1)
-	add, wantAdd := f.random(c.add, v.N*v.P*v.Q*v.K, -1, 1)
-	y, stats := f.Output(v.N*v.P*v.Q*v.K), f.OutputBytes(op.StatsBytes())
+	add, wantAdd := f.activation(c.add, v.N*v.P*v.Q*v.K, -1, 1)
+	y, stats := f.activationOutput(v.N*v.P*v.Q*v.K), f.OutputBytes(op.StatsBytes())
 	args := kernels.ConvFwdArgs{X: x, WT: wt, Bias: bias, Add: add, Y: y.Range(), Stats: stats.Range()}
 	f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 
 	want := ref.ConvFwd(v, ref.Value(c.in, wantX, v.N, v.H*v.W, v.C), wantWT)
 	want = ref.Epilogue(want, wantBias, wantAdd, c.act, v.K)
-	shadertest.Compare(t, "y", y.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.P, v.Q, v.K}})
+	shadertest.Compare(t, "y", f.activations(y, len(want)), want, f.tolerance(shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.P, v.Q, v.K}}))
 	if c.stats {
 		checkStats(t, stats.Float32s(), op.Parts(), want, v.K)
 	}
@@ -133,7 +147,7 @@ func TestConvFwd(t *testing.T) {
 				convFwdCase{conv: conv, in: kernels.Pending{Gate: true}, bias: true, add: true},
 				convFwdCase{conv: conv, in: gated, stats: true, bias: true, act: kernels.SiLU, add: true})
 		}
-		for _, c := range cases {
+		for _, c := range withElems(dev, cases) {
 			c.variant = variant
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
@@ -147,6 +161,8 @@ type convDgradCase struct {
 	variant string
 }
 
+func (c convDgradCase) with(e kernels.Elem) convDgradCase { c.conv.Elem = e; return c }
+
 func (c convDgradCase) String() string {
 	return fmt.Sprintf("%v/dy=%s/sink=%s", c.conv, flags(c.dy), flags(c.sink))
 }
@@ -156,13 +172,14 @@ func (c convDgradCase) run(t *testing.T, dev *vk.Device) {
 	op, err := kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: v, DY: c.dy, Sink: c.sink, Variant: c.variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = v.Elem
 	dy, wantDY := f.grad(c.dy, v.N, v.P*v.Q, v.K)
 	w, wantW := f.random(true, v.K*v.R*v.S*v.C, -1, 1)
 	sink, dx, sums, wantSink := f.sink(c.sink, v.N, v.H*v.W, v.C, op.SumsBytes())
 	f.Run(func(rec *vk.Recorder) { op.Record(rec, kernels.ConvDgradArgs{DY: dy, W: w, Sink: sink}) })
 
 	du := ref.ConvDgrad(v, ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K), wantW)
-	compareSink(t, c.sink, du, wantSink, v.N, v.H*v.W, v.C, op.Parts(), dx, sums)
+	f.compareSink(t, c.sink, du, wantSink, v.N, v.H*v.W, v.C, op.Parts(), dx, sums)
 }
 
 // The gradients and sinks that occur in EfficientNetV2, and a few that do not.
@@ -202,7 +219,7 @@ func TestConvDgrad(t *testing.T) {
 			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
 			cases = append(cases, convDgradCase{conv: conv, dy: gradIns[i%len(gradIns)], sink: sinks[i%len(sinks)]})
 		}
-		for _, c := range cases {
+		for _, c := range withElems(dev, cases) {
 			c.variant = variant
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
@@ -216,6 +233,8 @@ type convWgradCase struct {
 	variant string
 }
 
+func (c convWgradCase) with(e kernels.Elem) convWgradCase { c.conv.Elem = e; return c }
+
 func (c convWgradCase) String() string {
 	return fmt.Sprintf("%v/dy=%s/in=%s", c.conv, flags(c.dy), flags(c.in))
 }
@@ -225,6 +244,7 @@ func (c convWgradCase) run(t *testing.T, dev *vk.Device) {
 	op, err := kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: v, DY: c.dy, In: c.in, Variant: c.variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = v.Elem
 	dy, wantDY := f.grad(c.dy, v.N, v.P*v.Q, v.K)
 	x, wantX := f.tensor(c.in, v.N, v.H*v.W, v.C)
 	dw, scratch := f.Output(v.K*v.R*v.S*v.C), f.OutputBytes(op.ScratchBytes())
@@ -249,7 +269,7 @@ func TestConvWgrad(t *testing.T) {
 			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
 			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i%len(gradIns)], in: ins[i%len(ins)]})
 		}
-		for _, c := range cases {
+		for _, c := range withElems(dev, cases) {
 			c.variant = variant
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}

@@ -45,7 +45,7 @@ const convWgradOp = "conv wgrad"
 // forced variant needs or one image, or the weights, exceed Limits.MaxRange.
 func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 	c := cfg.Conv
-	if err := c.check(convWgradOp); err != nil {
+	if err := c.check(dev, convWgradOp); err != nil {
 		return nil, err
 	}
 	if err := cfg.DY.check(convWgradOp); err != nil {
@@ -123,15 +123,9 @@ func (o *ConvWgrad) Record(rec *vk.Recorder, a ConvWgradArgs) {
 			X: imageSlice(a.X.Raw, xb, n, images), InBN: a.X.BN, InGate: a.X.Gate, Dw: partial,
 		}
 		call := vk.Call{
-			Shader: &shaders.ConvWgradSimple, Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.R*c.S*c.C, o.tile.cols)), uint32(ceilDiv(c.K, o.tile.rows)), uint32(splits)},
 			Label:  convWgradOp + " " + c.String(), FLOPs: c.flops(images),
-		}
-		if o.variant == convTiled {
-			call.Shader = &shaders.ConvWgradTiled
-			if c.C%8 != 0 {
-				call.Shader = &shaders.ConvWgradTiledStem
-			}
 		}
 		rec.Dispatch(call)
 		split += splits
@@ -155,6 +149,18 @@ func flatGroups(n, local int) [3]uint32 {
 	groups := ceilDiv(n, local)
 	y := ceilDiv(groups, 65535)
 	return [3]uint32{uint32(ceilDiv(groups, y)), uint32(y), 1}
+}
+
+// shader returns the chosen variant for the element type.
+func (o *ConvWgrad) shader() *vk.Shader {
+	e := o.cfg.Conv.Elem
+	switch {
+	case o.variant == convSimple:
+		return e.pick(&shaders.ConvWgradSimple, &shaders.ConvWgradSimpleF16, &shaders.ConvWgradSimpleBf16)
+	case o.cfg.Conv.C%8 != 0:
+		return e.pick(&shaders.ConvWgradTiledStem, &shaders.ConvWgradTiledStemF16, &shaders.ConvWgradTiledStemBf16)
+	}
+	return e.pick(&shaders.ConvWgradTiled, &shaders.ConvWgradTiledF16, &shaders.ConvWgradTiledBf16)
 }
 
 // spec returns the specialization constants of the chosen variant.

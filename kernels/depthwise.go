@@ -48,7 +48,10 @@ func (g *depthwiseGrid) groups(conv Conv, count int) [3]uint32 {
 }
 
 // checkDepthwise reports shapes that are no depthwise convolution of this package.
-func checkDepthwise(op string, c Conv) error {
+func checkDepthwise(dev *vk.Device, op string, c Conv) error {
+	if err := c.Elem.Check(dev); err != nil {
+		return fmt.Errorf("kernels: %s %s: %w", op, c, err)
+	}
 	switch {
 	case c.N < 1 || c.H < 1 || c.W < 1 || c.P < 1 || c.Q < 1 || c.C < 8 || c.C%8 != 0:
 		return &ShapeError{Op: op, Got: c.String(), Want: "sizes of at least 1 and C a multiple of 8"}
@@ -77,7 +80,7 @@ type DepthwiseFwdConfig struct {
 	Variant string // "narrow" or "wide"; empty: chosen
 }
 
-// DepthwiseFwdArgs are the buffers of a DepthwiseFwd: float32 x [N H W C] and what is pending on it, w [R S C], bias [C],
+// DepthwiseFwdArgs are the buffers of a DepthwiseFwd: x [N H W C] and what is pending on it, w [R S C], bias [C],
 // y [N P Q C], and Stats of StatsBytes.
 type DepthwiseFwdArgs struct {
 	X                 Tensor
@@ -101,7 +104,7 @@ type DepthwiseFwd struct {
 func NewDepthwiseFwd(dev *vk.Device, cfg DepthwiseFwdConfig) (*DepthwiseFwd, error) {
 	const op = "depthwise fwd"
 	c := cfg.Conv
-	if err := checkDepthwise(op, c); err != nil {
+	if err := checkDepthwise(dev, op, c); err != nil {
 		return nil, err
 	}
 	grid, err := newDepthwiseGrid(dev, op, cfg.Variant, c, c.P, c.Q, 1, c.XBytes()/int64(c.N), c.YBytes()/int64(c.N))
@@ -144,7 +147,7 @@ func (o *DepthwiseFwd) Record(rec *vk.Recorder, a DepthwiseFwdArgs) {
 			PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), Strips: uint32(g.strips), Runs: uint32(g.runs),
 			Rows: uint32(g.rows), Image0: uint32(first), Parts: uint32(o.Parts())}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.DepthwiseFwd,
+			Shader: c.Elem.pick(&shaders.DepthwiseFwd, &shaders.DepthwiseFwdF16, &shaders.DepthwiseFwdBf16),
 			Spec:   o.spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.DepthwiseFwdBindings{
@@ -191,7 +194,7 @@ type DepthwiseDgrad struct {
 func NewDepthwiseDgrad(dev *vk.Device, cfg DepthwiseDgradConfig) (*DepthwiseDgrad, error) {
 	const op = "depthwise dgrad"
 	c := cfg.Conv
-	if err := checkDepthwise(op, c); err != nil {
+	if err := checkDepthwise(dev, op, c); err != nil {
 		return nil, err
 	}
 	if err := cfg.DY.check(op); err != nil {
@@ -248,7 +251,7 @@ func (o *DepthwiseDgrad) Record(rec *vk.Recorder, a DepthwiseDgradArgs) {
 			PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), Strips: uint32(g.strips), Runs: uint32(g.runs),
 			Rows: uint32(g.rows), Image0: uint32(first)}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.DepthwiseDgrad,
+			Shader: c.Elem.pick(&shaders.DepthwiseDgrad, &shaders.DepthwiseDgradF16, &shaders.DepthwiseDgradBf16),
 			Spec:   o.spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.DepthwiseDgradBindings{

@@ -31,7 +31,7 @@ var depthwiseShapes = []kernels.Conv{
 // eachDepthwise runs f as a subtest; what names the configuration. The first configuration is run with every shape and
 // variant; the flags of the others do not meet the shape, and compiling takes most of the time, so that they are run with
 // every third shape and the device's own variant.
-func eachDepthwise(t *testing.T, config int, what string, f func(t *testing.T, c kernels.Conv, variant string)) {
+func eachDepthwise(t *testing.T, dev *vk.Device, config int, what string, f func(t *testing.T, c kernels.Conv, variant string)) {
 	for i, c := range depthwiseShapes {
 		run := variants
 		if config > 0 {
@@ -42,6 +42,10 @@ func eachDepthwise(t *testing.T, config int, what string, f func(t *testing.T, c
 		}
 		for _, variant := range run {
 			t.Run(fmt.Sprintf("%s pad%d,%d %s/%s", c, c.PadTop, c.PadLeft, what, variant), func(t *testing.T) { f(t, c, variant) })
+		}
+		// 16-bit elements take other loads and stores, whatever the configuration.
+		if c.Elem = kernels.Elem(1 + i%2); i%4 == config%4 && c.Elem.Check(dev) == nil {
+			t.Run(fmt.Sprintf("%s pad%d,%d %s", c, c.PadTop, c.PadLeft, what), func(t *testing.T) { f(t, c, "") })
 		}
 	}
 }
@@ -55,7 +59,7 @@ func TestDepthwiseFwd(t *testing.T) {
 	}
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for i, cfg := range configs {
-			eachDepthwise(t, i, fmt.Sprint(flags(cfg.In), " stats=", cfg.Stats, " bias=", cfg.Bias), func(t *testing.T, c kernels.Conv, variant string) {
+			eachDepthwise(t, dev, i, fmt.Sprint(flags(cfg.In), " stats=", cfg.Stats, " bias=", cfg.Bias), func(t *testing.T, c kernels.Conv, variant string) {
 				cfg.Conv, cfg.Variant = c, variant
 				testDepthwiseFwd(t, dev, cfg)
 			})
@@ -68,16 +72,17 @@ func testDepthwiseFwd(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseFwdConf
 	op, err := kernels.NewDepthwiseFwd(dev, cfg)
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = c.Elem
 	x, wantX := f.tensor(cfg.In, c.N, c.H*c.W, c.C)
 	w, wantW := f.random(true, c.R*c.S*c.C, -1, 1)
 	bias, wantBias := f.random(cfg.Bias, c.C, -1, 1)
-	y, stats := f.Output(c.N*c.P*c.Q*c.C), f.OutputBytes(op.StatsBytes())
+	y, stats := f.activationOutput(c.N*c.P*c.Q*c.C), f.OutputBytes(op.StatsBytes())
 	f.Run(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.DepthwiseFwdArgs{X: x, W: w, Bias: bias, Y: y.Range(), Stats: stats.Range()})
 	})
 	want := ref.DepthwiseFwd(c, ref.Value(cfg.In, wantX, c.N, c.H*c.W, c.C), wantW)
 	want = ref.Epilogue(want, wantBias, nil, cfg.ActOut, c.C)
-	shadertest.Compare(t, "y", y.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{c.N, c.P, c.Q, c.C}})
+	shadertest.Compare(t, "y", f.activations(y, len(want)), want, f.tolerance(shadertest.Tol{NMSE: 1e-12, Shape: []int{c.N, c.P, c.Q, c.C}}))
 	if cfg.Stats {
 		got := shadertest.Float64s(stats.Float32s())
 		merged := ref.MergeStats(got, op.Parts(), c.C)
@@ -122,7 +127,7 @@ func TestDepthwiseDgrad(t *testing.T) {
 	}
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for i, cfg := range configs {
-			eachDepthwise(t, i, flags(cfg.DY)+" to "+flags(cfg.Sink), func(t *testing.T, c kernels.Conv, variant string) {
+			eachDepthwise(t, dev, i, flags(cfg.DY)+" to "+flags(cfg.Sink), func(t *testing.T, c kernels.Conv, variant string) {
 				cfg.Conv, cfg.Variant = c, variant
 				testDepthwiseDgrad(t, dev, cfg)
 			})
@@ -135,6 +140,7 @@ func testDepthwiseDgrad(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseDgrad
 	op, err := kernels.NewDepthwiseDgrad(dev, cfg)
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = c.Elem
 	dy, wantDY := f.grad(cfg.DY, c.N, c.P*c.Q, c.C)
 	w, wantW := f.random(true, c.R*c.S*c.C, -1, 1)
 	sink, dx, sums, wantSink := f.sink(cfg.Sink, c.N, c.H*c.W, c.C, op.SumsBytes())
@@ -142,7 +148,7 @@ func testDepthwiseDgrad(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseDgrad
 		op.Record(rec, kernels.DepthwiseDgradArgs{DY: dy, W: w, Sink: sink})
 	})
 	du := ref.DepthwiseDgrad(c, ref.DY(cfg.DY, wantDY, c.N, c.P*c.Q, c.C), wantW)
-	compareSink(t, cfg.Sink, du, wantSink, c.N, c.H*c.W, c.C, op.Parts(), dx, sums)
+	f.compareSink(t, cfg.Sink, du, wantSink, c.N, c.H*c.W, c.C, op.Parts(), dx, sums)
 }
 
 func TestDepthwiseWgrad(t *testing.T) {
@@ -153,7 +159,7 @@ func TestDepthwiseWgrad(t *testing.T) {
 	}
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for i, cfg := range configs {
-			eachDepthwise(t, i, flags(cfg.DY)+" by "+flags(cfg.In), func(t *testing.T, c kernels.Conv, variant string) {
+			eachDepthwise(t, dev, i, flags(cfg.DY)+" by "+flags(cfg.In), func(t *testing.T, c kernels.Conv, variant string) {
 				cfg.Conv, cfg.Variant = c, variant
 				testDepthwiseWgrad(t, dev, cfg)
 			})
@@ -166,6 +172,7 @@ func testDepthwiseWgrad(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseWgrad
 	op, err := kernels.NewDepthwiseWgrad(dev, cfg)
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = c.Elem
 	dy, wantDY := f.grad(cfg.DY, c.N, c.P*c.Q, c.C)
 	x, wantX := f.tensor(cfg.In, c.N, c.H*c.W, c.C)
 	dw, scratch := f.Output(c.R*c.S*c.C), f.OutputBytes(op.ScratchBytes())

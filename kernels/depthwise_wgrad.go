@@ -41,7 +41,7 @@ type DepthwiseWgrad struct {
 func NewDepthwiseWgrad(dev *vk.Device, cfg DepthwiseWgradConfig) (*DepthwiseWgrad, error) {
 	const op = "depthwise wgrad"
 	c := cfg.Conv
-	if err := checkDepthwise(op, c); err != nil {
+	if err := checkDepthwise(dev, op, c); err != nil {
 		return nil, err
 	}
 	if err := cfg.DY.check(op); err != nil {
@@ -100,7 +100,7 @@ func (o *DepthwiseWgrad) Record(rec *vk.Recorder, a DepthwiseWgradArgs) {
 			Rows: uint32(g.rows), Image0: uint32(first), Tiles: uint32(count * g.strips * g.runs),
 			Splits: uint32(o.splits), Split0: uint32(call * o.splits)}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.DepthwiseWgrad,
+			Shader: c.Elem.pick(&shaders.DepthwiseWgrad, &shaders.DepthwiseWgradF16, &shaders.DepthwiseWgradBf16),
 			Spec:   o.spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.DepthwiseWgradBindings{

@@ -20,6 +20,7 @@ var variants = []string{"narrow", "wide"}
 // fixture makes the random buffers of a case, each with what the float64 twin gets.
 type fixture struct {
 	*shadertest.Case
+	elem kernels.Elem // of activations and their gradients
 	seed uint64
 }
 
@@ -37,6 +38,50 @@ func (f *fixture) random(want bool, n int, lo, hi float32) (vk.Range, []float64)
 	return f.Input(x).Range(), shadertest.Float64s(x)
 }
 
+// activation is random of the fixture's element type; the twin gets the rounded numbers.
+func (f *fixture) activation(want bool, n int, lo, hi float32) (vk.Range, []float64) {
+	if !want {
+		return vk.Range{}, nil
+	}
+	f.seed++
+	b := f.elem.Append(nil, shadertest.RandIn(f.seed, n, lo, hi))
+	size := int64(len(b))
+	for len(b)%4 != 0 {
+		b = append(b, 0)
+	}
+	return f.InputBytes(b).Range().Slice(0, size), shadertest.Float64s(f.elem.Decode(b[:size]))
+}
+
+// activationOutput is an output of n activations, which outputs reads.
+func (f *fixture) activationOutput(n int) *shadertest.Buf {
+	return f.OutputBytes(int64(n) * f.elem.Bytes())
+}
+
+func (f *fixture) activations(b *shadertest.Buf, n int) []float32 {
+	return f.elem.Decode(b.Bytes()[:int64(n)*f.elem.Bytes()])
+}
+
+// tolerance is tol widened by the rounding of stored activations: half a unit in the last place where the conversion
+// rounds to nearest, a whole one at most, as Vulkan leaves the rounding to the driver.
+func (f *fixture) tolerance(tol shadertest.Tol) shadertest.Tol {
+	switch f.elem {
+	case kernels.F16:
+		tol.NMSE, tol.Elem = 8e-8, 1.05/1024
+	case kernels.BF16:
+		tol.NMSE, tol.Elem = 6e-6, 1.05/256
+	}
+	return tol
+}
+
+// eachElem runs f for every element type that the device stores.
+func eachElem(t *testing.T, dev *vk.Device, f func(t *testing.T, e kernels.Elem)) {
+	for _, e := range []kernels.Elem{kernels.F32, kernels.F16, kernels.BF16} {
+		if e.Check(dev) == nil {
+			t.Run(e.String(), func(t *testing.T) { f(t, e) })
+		}
+	}
+}
+
 // bn is a batch norm buffer [6][C] with scales of both signs.
 func (f *fixture) bn(want bool, c int) (vk.Range, []float64) {
 	if !want {
@@ -52,7 +97,7 @@ func (f *fixture) bn(want bool, c int) (vk.Range, []float64) {
 
 // tensor is a tensor [N HW C] with everything that p names pending on it.
 func (f *fixture) tensor(p kernels.Pending, n, hw, c int) (t kernels.Tensor, want ref.Tensor) {
-	t.Raw, want.Raw = f.random(true, n*hw*c, -2, 2)
+	t.Raw, want.Raw = f.activation(true, n*hw*c, -2, 2)
 	t.BN, want.BN = f.bn(p.BN, c)
 	t.Gate, want.Gate = f.random(p.Gate, n*c, 0, 1)
 	return t, want
@@ -61,8 +106,8 @@ func (f *fixture) tensor(p kernels.Pending, n, hw, c int) (t kernels.Tensor, wan
 // grad is the parts of a gradient [N PQ K] that in names.
 func (f *fixture) grad(in kernels.GradIn, n, pq, k int) (g kernels.Grad, want ref.Grad) {
 	needsY := in.BN || in.Act != kernels.NoAct
-	g.G, want.G = f.random(!in.NoG, n*pq*k, -1, 1)
-	g.Y, want.Y = f.random(needsY, n*pq*k, -2, 2)
+	g.G, want.G = f.activation(!in.NoG, n*pq*k, -1, 1)
+	g.Y, want.Y = f.activation(needsY, n*pq*k, -2, 2)
 	g.BN, want.BN = f.bn(needsY, k)
 	g.Keep, want.Keep = f.random(in.Keep, n, 0, 1.5)
 	g.Gate, want.Gate = f.random(in.Gate && !in.NoG, n*k, 0, 1)
@@ -73,20 +118,20 @@ func (f *fixture) grad(in kernels.GradIn, n, pq, k int) (g kernels.Grad, want re
 // sink is what s reads for a tensor [N HW C], and outputs for dx and sumsBytes of sums.
 func (f *fixture) sink(s kernels.Sink, n, hw, c int, sumsBytes int64) (a kernels.SinkArgs, dx, sums *shadertest.Buf, want ref.SinkArgs) {
 	takesSums := s.Sums || s.SE || s.Act != kernels.NoAct
-	a.Add, want.Add = f.random(s.Add, n*hw*c, -1, 1)
-	a.Y, want.Y = f.random(takesSums, n*hw*c, -2, 2)
+	a.Add, want.Add = f.activation(s.Add, n*hw*c, -1, 1)
+	a.Y, want.Y = f.activation(takesSums, n*hw*c, -2, 2)
 	a.BN, want.BN = f.bn(takesSums, c)
 	a.Keep, want.Keep = f.random(s.Keep, n, 0, 1.5)
-	dx, sums = f.Output(n*hw*c), f.OutputBytes(sumsBytes)
+	dx, sums = f.activationOutput(n*hw*c), f.OutputBytes(sumsBytes)
 	a.DX, a.Sums = dx.Range(), sums.Range()
 	return a, dx, sums, want
 }
 
 // compareSink holds dx and the sums against the twin's for du [N HW C].
-func compareSink(t *testing.T, s kernels.Sink, du []float64, a ref.SinkArgs, n, hw, c, parts int, dx, sums *shadertest.Buf) {
+func (f *fixture) compareSink(t *testing.T, s kernels.Sink, du []float64, a ref.SinkArgs, n, hw, c, parts int, dx, sums *shadertest.Buf) {
 	t.Helper()
 	wantDX, wantSums := ref.Sink(s, du, a, n, hw, c)
-	shadertest.Compare(t, "dx", dx.Float32s(), wantDX, shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}})
+	shadertest.Compare(t, "dx", f.activations(dx, n*hw*c), wantDX, f.tolerance(shadertest.Tol{NMSE: 1e-12, Shape: []int{n, hw, c}}))
 	if wantSums == nil {
 		return
 	}

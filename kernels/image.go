@@ -178,10 +178,11 @@ func (o *ImageAugment) Record(rec *vk.Recorder, a ImageAugmentArgs) {
 // a scale of 0 to 1.
 type ImageNormalizeConfig struct {
 	N, H, W   int
+	Elem      Elem // of out
 	Mean, Std [3]float32
 }
 
-// ImageNormalizeArgs are the buffers of an ImageNormalize: Image, packed [N][H][W]; Table [N]; Out [N][H][W][3] float32.
+// ImageNormalizeArgs are the buffers of an ImageNormalize: Image, packed [N][H][W]; Table [N]; Out [N][H][W][3].
 type ImageNormalizeArgs struct{ Image, Table, Out vk.Range }
 
 // ImageNormalize overwrites out = (v/255 - Mean)/Std with v = lambda*image[n] + (1-lambda)*image[partner] (mixup, Zhang et
@@ -197,28 +198,34 @@ func NewImageNormalize(dev *vk.Device, cfg ImageNormalizeConfig) (*ImageNormaliz
 	if err := checkImages("image normalize", cfg.N, cfg.H, cfg.W); err != nil {
 		return nil, err
 	}
+	if err := cfg.Elem.Check(dev); err != nil {
+		return nil, fmt.Errorf("kernels: image normalize: %w", err)
+	}
 	if all := packedBytes(cfg.H, cfg.W) * int64(cfg.N); all > dev.Limits().MaxRange {
 		return nil, &vk.UnsupportedError{What: "image normalize", Needs: fmt.Sprintf("a binding of %d bytes, more than the limit of %d bytes: use a smaller batch", all, dev.Limits().MaxRange)}
 	}
-	images, err := imagesPerCall(dev, "image normalize", cfg.N, 3*packedBytes(cfg.H, cfg.W))
+	images, err := imagesPerCall(dev, "image normalize", cfg.N, cfg.imageBytes())
 	return &ImageNormalize{cfg: cfg, images: images}, err
 }
+
+// imageBytes is the size of one image of out.
+func (c ImageNormalizeConfig) imageBytes() int64 { return 3 * c.Elem.Bytes() * int64(c.H) * int64(c.W) }
 
 // Record appends the calls.
 func (o *ImageNormalize) Record(rec *vk.Recorder, a ImageNormalizeArgs) {
 	c := o.cfg
 	label := fmt.Sprintf("image normalize n%d %dx%d", c.N, c.H, c.W)
-	size := packedBytes(c.H, c.W)
+	size, out := packedBytes(c.H, c.W), c.imageBytes()
 	if !checkArguments(rec, label, argument{"image", &a.Image, size * int64(c.N)}, argument{"table", &a.Table, ImageRowBytes * int64(c.N)},
-		argument{"out", &a.Out, 3 * size * int64(c.N)}) {
+		argument{"out", &a.Out, out * int64(c.N)}) {
 		return
 	}
 	for first := 0; first < c.N; first += o.images {
 		count := min(o.images, c.N-first)
 		push := shaders.ImageNormalizeParams{First: uint32(first), Pixels: uint32(c.H * c.W), Mean0: c.Mean[0], Mean1: c.Mean[1], Mean2: c.Mean[2],
 			Std0: c.Std[0], Std1: c.Std[1], Std2: c.Std[2]}
-		rec.Dispatch(vk.Call{Shader: &shaders.ImageNormalize, Push: push.Bytes(), Label: label, Groups: pixelGroups(c.H, c.W, count),
-			Bind:  shaders.ImageNormalizeBindings{Image: a.Image, Table: a.Table, Normalized: imageSlice(a.Out, 3*size, first, count)}.Ranges(),
+		rec.Dispatch(vk.Call{Shader: c.Elem.pick(&shaders.ImageNormalize, &shaders.ImageNormalizeF16, &shaders.ImageNormalizeBf16), Push: push.Bytes(), Label: label, Groups: pixelGroups(c.H, c.W, count),
+			Bind:  shaders.ImageNormalizeBindings{Image: a.Image, Table: a.Table, Normalized: imageSlice(a.Out, out, first, count)}.Ranges(),
 			FLOPs: 9 * int64(count) * int64(c.H*c.W)})
 	}
 }

@@ -237,15 +237,17 @@ func testAugment(t *testing.T, dev *vk.Device, h, w, pass int) {
 func TestImageNormalize(t *testing.T) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, s := range [][3]int{{1, 1, 1}, {3, 7, 5}, {5, 16, 33}} {
-			t.Run(fmt.Sprint(s), func(t *testing.T) { testNormalize(t, dev, s[0], s[1], s[2]) })
+			t.Run(fmt.Sprint(s), func(t *testing.T) {
+				eachElem(t, dev, func(t *testing.T, e kernels.Elem) { testNormalize(t, dev, e, s[0], s[1], s[2]) })
+			})
 		}
-		t.Run("cut", func(t *testing.T) { testNormalize(t, narrow(t, dev), 6, 48, 50) }) // 2 images a call
+		t.Run("cut", func(t *testing.T) { testNormalize(t, narrow(t, dev), kernels.F32, 6, 48, 50) }) // 2 images a call
 	})
 }
 
-func testNormalize(t *testing.T, dev *vk.Device, n, h, w int) {
+func testNormalize(t *testing.T, dev *vk.Device, e kernels.Elem, n, h, w int) {
 	mean, std := [3]float32{0.485, 0.456, 0.406}, [3]float32{0.229, 0.224, 0.225}
-	op, err := kernels.NewImageNormalize(dev, kernels.ImageNormalizeConfig{N: n, H: h, W: w, Mean: mean, Std: std})
+	op, err := kernels.NewImageNormalize(dev, kernels.ImageNormalizeConfig{N: n, H: h, W: w, Elem: e, Mean: mean, Std: std})
 	require.NoError(t, err)
 	var images []ref.Image
 	rows := make([]kernels.ImageRow, n)
@@ -254,7 +256,8 @@ func testNormalize(t *testing.T, dev *vk.Device, n, h, w int) {
 		rows[i].Partner, rows[i].Lambda = uint32(n-1-i), 1-float32(i%3)*0.3
 	}
 	f := newFixture(t, dev)
-	in, table, out := f.InputWords(pack(images...)), f.table(rows), f.Output(3*n*h*w)
+	f.elem = e
+	in, table, out := f.InputWords(pack(images...)), f.table(rows), f.activationOutput(3*n*h*w)
 	f.Run(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.ImageNormalizeArgs{Image: in.Range(), Table: table, Out: out.Range()})
 	})
@@ -262,7 +265,7 @@ func testNormalize(t *testing.T, dev *vk.Device, n, h, w int) {
 	for i, r := range rows {
 		want = append(want, ref.ImageNormalize(images[i], images[r.Partner], float64(r.Lambda), widen(mean), widen(std))...)
 	}
-	shadertest.Compare(t, "out", out.Float32s(), want, shadertest.Tol{NMSE: 1e-13, Shape: []int{n, h, w, 3}})
+	shadertest.Compare(t, "out", f.activations(out, len(want)), want, f.tolerance(shadertest.Tol{NMSE: 1e-13, Shape: []int{n, h, w, 3}}))
 }
 
 func widen(x [3]float32) [3]float64 {

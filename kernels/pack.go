@@ -11,6 +11,7 @@ import (
 type PackConfig struct {
 	K, RSC    int     // output channels; R*S*C, or R*S of depthwise weights
 	Depthwise bool    // w is [RS][C], C = K: no transposition
+	Elem      Elem    // of wt
 	Fold      bool    // fold a batch norm with running statistics into the weights
 	Eps       float32 // of the batch norm
 }
@@ -37,6 +38,9 @@ func NewPack(dev *vk.Device, cfg PackConfig) (*Pack, error) {
 	if cfg.K < 1 || cfg.RSC < 1 {
 		return nil, &ShapeError{Op: packOp, Got: fmt.Sprintf("K=%d, RSC=%d", cfg.K, cfg.RSC), Want: "at least 1"}
 	}
+	if err := cfg.Elem.Check(dev); err != nil {
+		return nil, fmt.Errorf("kernels: %s: %w", packOp, err)
+	}
 	o := &Pack{cfg}
 	if most := dev.Limits().MaxRange; o.bytes() > most {
 		return nil, &vk.UnsupportedError{What: packOp, Needs: fmt.Sprintf("bindings of %d bytes, more than the limit of %d bytes", o.bytes(), most)}
@@ -50,7 +54,7 @@ func (o *Pack) bytes() int64 { return 4 * int64(o.cfg.K) * int64(o.cfg.RSC) }
 func (o *Pack) Record(rec *vk.Recorder, a PackArgs) {
 	row := when(o.cfg.Fold, 4*int64(o.cfg.K))
 	if !checkArguments(rec, packOp,
-		argument{"w", &a.W, o.bytes()}, argument{"wt", &a.WT, o.bytes()},
+		argument{"w", &a.W, o.bytes()}, argument{"wt", &a.WT, o.bytes() / 4 * o.cfg.Elem.Bytes()},
 		argument{"gamma", &a.Gamma, row}, argument{"beta", &a.Beta, row},
 		argument{"mean", &a.Mean, row}, argument{"var", &a.Var, row}, argument{"bias", &a.Bias, row}) {
 		return
@@ -59,7 +63,7 @@ func (o *Pack) Record(rec *vk.Recorder, a PackArgs) {
 	spec.Depthwise, spec.Fold = o.cfg.Depthwise, o.cfg.Fold
 	params := shaders.PackParams{K: uint32(o.cfg.K), Rsc: uint32(o.cfg.RSC), Eps: o.cfg.Eps}
 	rec.Dispatch(vk.Call{
-		Shader: &shaders.Pack, Spec: spec.Words(), Push: params.Bytes(),
+		Shader: o.cfg.Elem.pick(&shaders.Pack, &shaders.PackF16, &shaders.PackBf16), Spec: spec.Words(), Push: params.Bytes(),
 		Bind: shaders.PackBindings{
 			W: a.W, Wt: a.WT, Gamma: a.Gamma, Beta: a.Beta, Mean: a.Mean, Var: a.Var, Bias: a.Bias,
 		}.Ranges(),

@@ -21,9 +21,14 @@ func TestPack(t *testing.T) {
 			{K: 24, RSC: 27},
 			{K: 24, RSC: 27, Fold: true, Eps: eps},
 			{K: 13, RSC: 72, Fold: true, Eps: eps},
+			{K: 24, RSC: 27, Elem: kernels.F16},
+			{K: 24, RSC: 27, Fold: true, Eps: eps, Elem: kernels.BF16},
 			{K: 16, RSC: 25, Depthwise: true},
 			{K: 16, RSC: 9, Depthwise: true, Fold: true, Eps: eps},
 		} {
+			if c.Elem.Check(dev) != nil {
+				continue
+			}
 			t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {
 				op, err := kernels.NewPack(dev, c)
 				require.NoError(t, err)
@@ -33,7 +38,8 @@ func TestPack(t *testing.T) {
 				beta, wantBeta := f.random(c.Fold, c.K, -1, 1)
 				mean, wantMean := f.random(c.Fold, c.K, -1, 1)
 				variance, wantVar := f.random(c.Fold, c.K, 0, 2)
-				wt, bias := f.Output(c.K*c.RSC), f.OutputBytes(int64(4*len(wantBeta)))
+				f.elem = c.Elem
+				wt, bias := f.activationOutput(c.K*c.RSC), f.OutputBytes(int64(4*len(wantBeta)))
 				args := kernels.PackArgs{W: w, WT: wt.Range(), Gamma: gamma, Beta: beta, Mean: mean, Var: variance, Bias: bias.Range()}
 				f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 
@@ -41,11 +47,11 @@ func TestPack(t *testing.T) {
 					want = ref.Transpose(want, c.K, c.RSC)
 				}
 				if !c.Fold {
-					shadertest.Compare(t, "wt", wt.Float32s(), want, shadertest.Tol{})
+					shadertest.Compare(t, "wt", f.activations(wt, len(want)), want, f.tolerance(shadertest.Tol{}))
 					return
 				}
 				want, wantBias := ref.Fold(want, wantGamma, wantBeta, wantMean, wantVar, eps)
-				shadertest.Compare(t, "wt", wt.Float32s(), want, shadertest.Tol{NMSE: 1e-13})
+				shadertest.Compare(t, "wt", f.activations(wt, len(want)), want, f.tolerance(shadertest.Tol{NMSE: 1e-13}))
 				shadertest.Compare(t, "bias", bias.Float32s(), wantBias, shadertest.Tol{NMSE: 1e-13})
 			})
 		}

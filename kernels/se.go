@@ -10,6 +10,7 @@ import (
 // PoolConfig is the shape of a Pool.
 type PoolConfig struct {
 	N, HW, C int
+	Elem     Elem    // of x
 	In       Pending // what is pending on x
 	Grad     bool    // take the sums that the backward pass needs; In has a batch norm and no gate
 	Variant  string  // "narrow" or "wide"; empty: chosen
@@ -39,13 +40,16 @@ func NewPool(dev *vk.Device, cfg PoolConfig) (*Pool, error) {
 	if cfg.Grad && (!cfg.In.BN || cfg.In.Gate) {
 		return nil, &ShapeError{Op: op, Got: "Grad of a tensor without batch norm or with a gate", Want: "a batch norm and no gate"}
 	}
+	if err := cfg.Elem.Check(dev); err != nil {
+		return nil, fmt.Errorf("kernels: %s: %w", op, err)
+	}
 	o := &Pool{cfg: cfg}
 	variant, err := cutVariant(dev, op, cfg.Variant)
 	if err != nil {
 		return nil, err
 	}
 	o.x, o.y = reduceLanes(dev, variant, cfg.C/4, cfg.HW)
-	o.images, err = imagesPerCall(dev, op, cfg.N, 4*int64(cfg.HW)*int64(cfg.C))
+	o.images, err = imagesPerCall(dev, op, cfg.N, cfg.Elem.Bytes()*int64(cfg.HW)*int64(cfg.C))
 	return o, err
 }
 
@@ -62,7 +66,7 @@ func (o *Pool) PoolBytes() int64 {
 func (o *Pool) Record(rec *vk.Recorder, a PoolArgs) {
 	n, hw, c := o.cfg.N, o.cfg.HW, o.cfg.C
 	label := fmt.Sprintf("pool n%d %dx%d", n, hw, c)
-	image := 4 * int64(hw) * int64(c)
+	image := o.cfg.Elem.Bytes() * int64(hw) * int64(c)
 	if !checkArguments(rec, label, append(pendingArguments(o.cfg.In, &a.X, n, c), argument{"x", &a.X.Raw, int64(n) * image},
 		argument{"pool", &a.Pool, o.PoolBytes()})...) {
 		return
@@ -73,13 +77,13 @@ func (o *Pool) Record(rec *vk.Recorder, a PoolArgs) {
 		count := min(o.images, n-first)
 		push := shaders.PoolParams{C4: uint32(c / 4), Hw: uint32(hw), N: uint32(n), Image0: uint32(first)}
 		rec.Dispatch(vk.Call{
-			Shader: &shaders.Pool,
+			Shader: o.cfg.Elem.pick(&shaders.Pool, &shaders.PoolF16, &shaders.PoolBf16),
 			Spec:   spec.Words(),
 			Push:   push.Bytes(),
 			Bind:   shaders.PoolBindings{X: imageSlice(a.X.Raw, image, first, count), Pool: a.Pool, InBN: a.X.BN, InGate: a.X.Gate}.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c/4, o.x)), uint32(count), 1},
 			Label:  label,
-			FLOPs:  int64(count) * image / 4 * 4,
+			FLOPs:  4 * int64(count) * int64(hw) * int64(c),
 		})
 	}
 }

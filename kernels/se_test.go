@@ -24,11 +24,12 @@ func TestPool(t *testing.T) {
 	eachApply(t, configs, name, testPool)
 }
 
-func testPool(t *testing.T, dev *vk.Device, variant string, cfg kernels.PoolConfig, n, hw, c int) {
-	cfg.N, cfg.HW, cfg.C, cfg.Variant = n, hw, c, variant
+func testPool(t *testing.T, dev *vk.Device, variant string, e kernels.Elem, cfg kernels.PoolConfig, n, hw, c int) {
+	cfg.N, cfg.HW, cfg.C, cfg.Variant, cfg.Elem = n, hw, c, variant, e
 	op, err := kernels.NewPool(dev, cfg)
 	require.NoError(t, err)
 	f := newFixture(t, dev)
+	f.elem = e
 	x, wantX := f.tensor(cfg.In, n, hw, c)
 	pool := f.OutputBytes(op.PoolBytes())
 	f.Run(func(rec *vk.Recorder) {

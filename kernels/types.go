@@ -31,7 +31,8 @@ type Conv struct {
 	K, R, S         int // output channels, filter height and width
 	Stride          int
 	PadTop, PadLeft int
-	P, Q            int // output
+	P, Q            int  // output
+	Elem            Elem // how x, y and their gradients are stored
 }
 
 // NewConv returns the shape of a k x k convolution; P = ceil(H/stride), Q = ceil(W/stride) under both paddings.
@@ -49,17 +50,28 @@ func NewConv(n, h, w, c, k, r, stride int, pad Padding) Conv {
 
 // String names the shape as labels and errors do: "n8 56x56 24->96 3x3/2".
 func (c Conv) String() string {
-	return fmt.Sprintf("n%d %dx%d %d->%d %dx%d/%d", c.N, c.H, c.W, c.C, c.K, c.R, c.S, c.Stride)
+	s := fmt.Sprintf("n%d %dx%d %d->%d %dx%d/%d", c.N, c.H, c.W, c.C, c.K, c.R, c.S, c.Stride)
+	if c.Elem != F32 {
+		s += " " + c.Elem.String()
+	}
+	return s
 }
 
-// XBytes, YBytes and WBytes are the sizes of the float32 tensors.
-func (c Conv) XBytes() int64 { return 4 * int64(c.N) * int64(c.H) * int64(c.W) * int64(c.C) }
+// XBytes is the size of the input.
+func (c Conv) XBytes() int64 {
+	return c.Elem.Bytes() * int64(c.N) * int64(c.H) * int64(c.W) * int64(c.C)
+}
 
 // YBytes is the size of the output.
-func (c Conv) YBytes() int64 { return 4 * int64(c.N) * int64(c.P) * int64(c.Q) * int64(c.K) }
+func (c Conv) YBytes() int64 {
+	return c.Elem.Bytes() * int64(c.N) * int64(c.P) * int64(c.Q) * int64(c.K)
+}
 
-// WBytes is the size of the dense weights.
+// WBytes is the size of the dense weights and of their gradient, float32.
 func (c Conv) WBytes() int64 { return 4 * int64(c.K) * int64(c.R) * int64(c.S) * int64(c.C) }
+
+// WTBytes is the size of the transposed weights that the forward pass reads, stored as activations are.
+func (c Conv) WTBytes() int64 { return c.WBytes() / 4 * c.Elem.Bytes() }
 
 // Pending is what a reader of a tensor still has to apply to its raw values while loading:
 // z = scale*(y-mean)+beta if BN, u = act(z), value = u*gate[n,c] if Gate. Padded taps are 0 after all of it.

@@ -62,7 +62,7 @@ func (g *Graph) nextBlock() int { g.block++; return g.block - 1 }
 // finish appends a block's last convolution and adds the block's input x if the block has a skip connection, with
 // stochastic depth on the branch (Huang et al. 2016, arXiv:1603.09382): out = branch*keep[n] + x.
 func (g *Graph) finish(x, h *Tensor, last ConvBN, skip bool, block int) *Tensor {
-	c := kernels.NewConv(g.opt.Batch, h.H, h.W, h.C, last.Out, last.Kernel, last.Stride, g.opt.Padding)
+	c := g.newConv(h, last)
 	if skip && (x.H != c.P || x.W != c.Q || x.C != c.K) {
 		g.failf("%s: a skip connection from %dx%dx%d to %dx%dx%d, want equal shapes", last.Name, x.H, x.W, x.C, c.P, c.Q, c.K)
 	}
@@ -111,15 +111,15 @@ func (g *Graph) keepFactor(block int) *keepFactor {
 
 // inferConv appends a convolution whose batch norm is folded into weights and bias, with activation and residual add.
 func (g *Graph) inferConv(in *Tensor, spec ConvBN, add *Tensor) *Tensor {
-	c := kernels.NewConv(g.opt.Batch, in.H, in.W, in.C, spec.Out, spec.Kernel, spec.Stride, g.opt.Padding)
+	c := g.newConv(in, spec)
 	name := spec.Name
 	g.outputs += c.YBytes()
-	rsc, wBytes := c.R*c.S*c.C, c.WBytes()
-	if spec.Depthwise {
-		rsc, wBytes = c.R*c.S, 4*int64(c.R*c.S*c.C)
+	rsc, wBytes, elem := c.R*c.S*c.C, c.WTBytes(), g.opt.Elem
+	if spec.Depthwise { // whose weights are float32
+		rsc, wBytes, elem = c.R*c.S, 4*int64(c.R*c.S*c.C), kernels.F32
 	}
 	wt, bias := g.Value(name+".wt", wBytes, true), g.Value(name+".bias", 4*int64(spec.Out), true)
-	pack, err := kernels.NewPack(g.dev, kernels.PackConfig{K: spec.Out, RSC: rsc, Depthwise: spec.Depthwise, Fold: true, Eps: float32(spec.Epsilon)})
+	pack, err := kernels.NewPack(g.dev, kernels.PackConfig{K: spec.Out, RSC: rsc, Elem: elem, Depthwise: spec.Depthwise, Fold: true, Eps: float32(spec.Epsilon)})
 	pack = must(g, name, pack, err)
 	w, _ := g.param(spec.Weight)
 	gamma, _ := g.param(spec.Gamma)

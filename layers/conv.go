@@ -40,7 +40,7 @@ func (u *unit) weight() (w, dw vk.Range) { return u.g.param(u.spec.Weight) }
 // conv appends the forward pass of a unit in training and returns its pending output.
 func (g *Graph) conv(in *Tensor, spec ConvBN) *unit {
 	u := &unit{g: g, spec: spec, in: in, read: in}
-	u.conv = kernels.NewConv(g.opt.Batch, in.H, in.W, in.C, spec.Out, spec.Kernel, spec.Stride, g.opt.Padding)
+	u.conv = g.newConv(in, spec)
 	u.y = g.Value(spec.Name+".y", u.conv.YBytes(), false)
 	g.outputs += u.conv.YBytes()
 	u.bn = g.Value(spec.Name+".bn", 4*6*int64(spec.Out), false)
@@ -58,8 +58,8 @@ func (g *Graph) conv(in *Tensor, spec ConvBN) *unit {
 			op.Record(rec, kernels.DepthwiseFwdArgs{X: u.read.args(), W: w, Y: u.y.Range(), Stats: stats.Range()})
 		}, append(u.read.uses(), u.y, stats)...)
 	} else {
-		wt := g.Value(spec.Name+".wt", u.conv.WBytes(), false)
-		pack, err := kernels.NewPack(g.dev, kernels.PackConfig{K: spec.Out, RSC: spec.Kernel * spec.Kernel * in.C})
+		wt := g.Value(spec.Name+".wt", u.conv.WTBytes(), false)
+		pack, err := kernels.NewPack(g.dev, kernels.PackConfig{K: spec.Out, RSC: spec.Kernel * spec.Kernel * in.C, Elem: g.opt.Elem})
 		pack = must(g, spec.Name, pack, err)
 		g.Add(func(rec *vk.Recorder) { pack.Record(rec, kernels.PackArgs{W: w, WT: wt.Range()}) }, wt)
 		op, err := kernels.NewConvFwd(g.dev, kernels.ConvFwdConfig{Conv: u.conv, In: u.read.pending, Stats: true})
@@ -95,7 +95,7 @@ func (u *unit) out() *Tensor {
 func (g *Graph) apply(in *Tensor, keep *keepFactor, skip *Tensor, name string) *Tensor {
 	out := &Tensor{H: in.H, W: in.W, C: in.C, unit: in.unit, keep: keep,
 		val: g.Value(name, g.bytes(in.H, in.W, in.C), false)}
-	op, err := kernels.NewApply(g.dev, kernels.ApplyConfig{N: g.opt.Batch, HW: in.H * in.W, C: in.C, In: in.pending,
+	op, err := kernels.NewApply(g.dev, kernels.ApplyConfig{N: g.opt.Batch, HW: in.H * in.W, C: in.C, Elem: g.opt.Elem, In: in.pending,
 		Keep: keep != nil, Skip: skip != nil})
 	op = must(g, name, op, err)
 	uses := append(in.uses(), out.val, keep.value())
@@ -133,7 +133,7 @@ func (u *unit) backwardPass() {
 	gin, grad, uses := u.gin, func() kernels.Grad { d, _ := u.grad(); return d }, func() []*Value { _, v := u.grad(); return v }()
 	if u.materialiseGrad() {
 		dy := g.Value(name+".dy", u.conv.YBytes(), false)
-		op, err := kernels.NewApplyGrad(g.dev, kernels.ApplyGradConfig{N: u.conv.N, HW: u.conv.P * u.conv.Q, C: u.conv.K, DY: gin})
+		op, err := kernels.NewApplyGrad(g.dev, kernels.ApplyGradConfig{N: u.conv.N, HW: u.conv.P * u.conv.Q, C: u.conv.K, Elem: g.opt.Elem, DY: gin})
 		op = must(g, name, op, err)
 		stored := grad
 		g.Add(func(rec *vk.Recorder) { op.Record(rec, kernels.ApplyGradArgs{DY: stored(), Out: dy.Range()}) }, append(uses, dy)...)
@@ -229,7 +229,7 @@ func (u *unit) dgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value
 		}, append(uses, sums)...)
 	}
 	if g.opt.NoFuse {
-		op, err := kernels.NewApplySink(g.dev, kernels.ApplySinkConfig{N: g.opt.Batch, HW: t.H * t.W, C: t.C, Sink: want})
+		op, err := kernels.NewApplySink(g.dev, kernels.ApplySinkConfig{N: g.opt.Batch, HW: t.H * t.W, C: t.C, Elem: g.opt.Elem, Sink: want})
 		op = must(g, name, op, err)
 		sums, parts = g.Value(name+".sums", op.SumsBytes(), false), op.Parts()
 		g.Add(func(rec *vk.Recorder) {

@@ -25,6 +25,7 @@ type Options struct {
 	Mode    Mode
 	Batch   int
 	Padding kernels.Padding
+	Elem    kernels.Elem // how activations and their gradients are stored
 	// NoFuse keeps every pending operation out of the convolutions: activations and gradients are written by passes of
 	// their own. The same numbers with more traffic: first aid when a fused kernel misbehaves on a driver.
 	NoFuse bool
@@ -243,12 +244,19 @@ func (t *Tensor) uses() []*Value {
 	return u
 }
 
-// bytes is the size of a float32 tensor of t's shape.
+// bytes is the size of an activation.
 func (g *Graph) bytes(h, w, c int) int64 {
-	return 4 * int64(g.opt.Batch) * int64(h) * int64(w) * int64(c)
+	return g.opt.Elem.Bytes() * int64(g.opt.Batch) * int64(h) * int64(w) * int64(c)
 }
 
-// Input declares the image tensor [N H W 3], float32 and normalised. It outlives the step: the host or another program
+// newConv is the shape of a convolution of x.
+func (g *Graph) newConv(x *Tensor, spec ConvBN) kernels.Conv {
+	c := kernels.NewConv(g.opt.Batch, x.H, x.W, x.C, spec.Out, spec.Kernel, spec.Stride, g.opt.Padding)
+	c.Elem = g.opt.Elem
+	return c
+}
+
+// Input declares the image tensor [N H W 3], normalised and stored as activations are. It outlives the step: the host or another program
 // writes it between two steps.
 func (g *Graph) Input(h, w int) *Tensor {
 	if h < 1 || w < 1 {

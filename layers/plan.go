@@ -151,7 +151,7 @@ func (p *Plan) NaiveBytes() int64 { return p.naive }
 func (p *Plan) PersistentBytes() int64 { return p.persistent.Size() }
 
 // FloorBytes is what a step has to move if every convolution's output is written once and read once and, in training,
-// read once more in backward, its gradient being written and read once: 2 or 5 passes of float32.
+// read once more in backward, its gradient being written and read once: 2 or 5 passes.
 func (p *Plan) FloorBytes() int64 {
 	passes := int64(2)
 	if p.graph.opt.Mode == Train {

@@ -54,7 +54,7 @@ func (g *Graph) pool(x *Tensor, name string, grad bool) *Value {
 		rows = 3
 	}
 	pool := g.Value(name+".pool", 4*int64(rows*g.opt.Batch*x.C), false)
-	op, err := kernels.NewPool(g.dev, kernels.PoolConfig{N: g.opt.Batch, HW: x.H * x.W, C: x.C, In: x.pending, Grad: grad})
+	op, err := kernels.NewPool(g.dev, kernels.PoolConfig{N: g.opt.Batch, HW: x.H * x.W, C: x.C, Elem: g.opt.Elem, In: x.pending, Grad: grad})
 	op = must(g, name, op, err)
 	g.Add(func(rec *vk.Recorder) { op.Record(rec, kernels.PoolArgs{X: x.args(), Pool: pool.Range()}) }, append(x.uses(), pool)...)
 	return pool

@@ -10,15 +10,15 @@ layout(local_size_x_id = 0, local_size_y_id = 1) in;
 layout(constant_id = 2) const bool KEEP = false;
 layout(constant_id = 3) const bool SKIP = false;
 
-#define PENDING_T vec4
+#define PENDING_WIDTH 4
 #define PENDING_ID 4
 #define PENDING_BINDING 4
 #include "pending.glsl"
 
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { vec4 x[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { E4 x[]; };
 layout(std430, set = 0, binding = 1) readonly buffer KeepBuf { float keep[]; };
-layout(std430, set = 0, binding = 2) readonly buffer SkipBuf { vec4 skip[]; };
-layout(std430, set = 0, binding = 3) writeonly buffer DstBuf { vec4 dst[]; };
+layout(std430, set = 0, binding = 2) readonly buffer SkipBuf { E4 skip[]; };
+layout(std430, set = 0, binding = 3) writeonly buffer DstBuf { E4 dst[]; };
 
 layout(push_constant) uniform Params {
     uint C4; // C / 4
@@ -37,8 +37,8 @@ void main() {
     uint end = min((gl_WorkGroupID.y + 1) * p.tile, p.HW);
     for (uint pixel = gl_WorkGroupID.y * p.tile + gl_LocalInvocationID.y; pixel < end; pixel += gl_WorkGroupSize.y) {
         uint i = (n * p.HW + pixel) * p.C4 + c;
-        vec4 v = inValue(x[i], channel, image, c, p.C4) * k;
-        if (SKIP) v += skip[i];
-        dst[i] = v;
+        vec4 v = inValue(load4(x[i]), channel, image, c, p.C4) * k;
+        if (SKIP) v += load4(skip[i]);
+        dst[i] = store4(v);
     }
 }

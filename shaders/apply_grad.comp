@@ -7,12 +7,12 @@
 
 layout(local_size_x_id = 0, local_size_y_id = 1) in;
 
-#define DY_T vec4
+#define DY_WIDTH 4
 #define DY_ID 2
 #define DY_BINDING 0
 #include "gradin.glsl"
 
-layout(std430, set = 0, binding = 6) writeonly buffer DstBuf { vec4 dst[]; };
+layout(std430, set = 0, binding = 6) writeonly buffer DstBuf { E4 dst[]; };
 
 layout(push_constant) uniform Params {
     uint C4; // C / 4
@@ -29,6 +29,6 @@ void main() {
     uint end = min((gl_WorkGroupID.y + 1) * p.tile, p.HW);
     for (uint pixel = gl_WorkGroupID.y * p.tile + gl_LocalInvocationID.y; pixel < end; pixel += gl_WorkGroupSize.y) {
         uint i = (n * p.HW + pixel) * p.C4 + c;
-        dst[i] = dyValue(i, channel, n + p.image0, c, p.C4);
+        dst[i] = store4(dyValue(i, channel, n + p.image0, c, p.C4));
     }
 }

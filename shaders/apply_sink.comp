@@ -10,12 +10,12 @@ layout(local_size_x_id = 0, local_size_y_id = 1) in;
 const uint LX = gl_WorkGroupSize.x;
 const uint LY = gl_WorkGroupSize.y;
 
-#define SINK_T vec4
+#define SINK_WIDTH 4
 #define SINK_ID 2
 #define SINK_BINDING 1
 #include "sink.glsl"
 
-layout(std430, set = 0, binding = 0) readonly buffer DuBuf { vec4 du[]; };
+layout(std430, set = 0, binding = 0) readonly buffer DuBuf { E4 du[]; };
 
 layout(push_constant) uniform Params {
     uint C4; // C / 4
@@ -37,7 +37,7 @@ void main() {
         uint end = min((gl_WorkGroupID.y + 1) * p.tile, p.HW);
         for (uint pixel = gl_WorkGroupID.y * p.tile + gl_LocalInvocationID.y; pixel < end; pixel += LY) {
             uint i = (n * p.HW + pixel) * p.C4 + c;
-            sinkStore(du[i], i, image, channel, total);
+            sinkStore(load4(du[i]), i, image, channel, total);
         }
     }
     if (SINK_SUMS) {

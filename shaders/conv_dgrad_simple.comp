@@ -16,11 +16,11 @@ layout(local_size_x = 8, local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const uint TILE_M = 16;
 layout(constant_id = 2) const uint TILE_N = 2;
-#define DY_T float
+#define DY_WIDTH 1
 #define DY_ID 3
 #define DY_BINDING 0
 #include "gradin.glsl"
-#define SINK_T float
+#define SINK_WIDTH 1
 #define SINK_ID 8
 #define SINK_BINDING 7
 #include "sink.glsl"

@@ -11,11 +11,11 @@
 // multiplied.
 // CPU twin: tests/ref/conv.go.
 #include "conv_rows.glsl"
-#define DY_T vec4
+#define DY_WIDTH 4
 #define DY_ID 3
 #define DY_BINDING 0
 #include "gradin.glsl"
-#define SINK_T vec4
+#define SINK_WIDTH 4
 #define SINK_ID 8
 #define SINK_BINDING 7
 #include "sink.glsl"

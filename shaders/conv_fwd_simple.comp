@@ -22,16 +22,16 @@ layout(constant_id = 4) const bool STATS = false;
 layout(constant_id = 5) const bool BIAS = false;
 layout(constant_id = 6) const bool ADD = false;
 layout(constant_id = 7) const uint ACT_OUT = 0;
-#define PENDING_T float
+#define PENDING_WIDTH 1
 #define PENDING_ID 8
 #define PENDING_BINDING 1
 #include "pending.glsl"
 #include "conv_fwd.glsl"
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { float x[]; };
-layout(std430, set = 0, binding = 3) readonly buffer WtBuf { float wt[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { E1 x[]; };
+layout(std430, set = 0, binding = 3) readonly buffer WtBuf { E1 wt[]; };
 layout(std430, set = 0, binding = 4) readonly buffer BiasBuf { float bias[]; };
-layout(std430, set = 0, binding = 5) readonly buffer AddBuf { float add[]; };
-layout(std430, set = 0, binding = 6) writeonly buffer YBuf { float y[]; };
+layout(std430, set = 0, binding = 5) readonly buffer AddBuf { E1 add[]; };
+layout(std430, set = 0, binding = 6) writeonly buffer YBuf { E1 y[]; };
 layout(std430, set = 0, binding = 7) writeonly buffer StatsBuf { float stats[]; };
 
 const uint GROUPS = TILE_M / LANES; // rows whose coordinates one invocation keeps
@@ -52,7 +52,7 @@ void multiply(uint row, uint limit, uint col[TILE_N]) {
     [[dont_unroll]] for (uint j = 0; j < LANES; j++) {
         uint base = min(row + j, limit - 1) * p.K;
         float b[TILE_N];
-        [[unroll]] for (uint t = 0; t < TILE_N; t++) b[t] = wt[base + col[t]];
+        [[unroll]] for (uint t = 0; t < TILE_N; t++) b[t] = load1(wt[base + col[t]]);
         [[unroll]] for (uint i = 0; i < TILE_M; i++) {
             float v = subgroupShuffle(a[i], j);
             [[unroll]] for (uint t = 0; t < TILE_N; t++) acc[i * TILE_N + t] = fma(v, b[t], acc[i * TILE_N + t]);
@@ -96,7 +96,7 @@ void main() {
                         uint i = i0 % LANES + e;
                         Pixel q = Pixel(subgroupShuffle(rows.n, i), subgroupShuffle(rows.h, i), subgroupShuffle(rows.w, i));
                         int off = k < rsc ? tapOffset(q, r, s) : -1;
-                        float v = inValue(x[max(off, 0) + c], ch, p.n0 + q.n, c, p.C);
+                        float v = inValue(load1(x[max(off, 0) + c]), ch, p.n0 + q.n, c, p.C);
                         next[e] = off < 0 ? 0.0 : v;
                     }
                     push(next);
@@ -124,7 +124,7 @@ void main() {
                         [[unroll]] for (uint e = 0; e < STEP; e++) {
                             uint i = i0 % LANES + e;
                             int off = subgroupShuffle(offs, i);
-                            float v = inValue(x[max(off, 0) + c], ch, p.n0 + subgroupShuffle(images, i), c, p.C);
+                            float v = inValue(load1(x[max(off, 0) + c]), ch, p.n0 + subgroupShuffle(images, i), c, p.C);
                             next[e] = off < 0 ? 0.0 : v;
                         }
                         push(next);
@@ -146,8 +146,8 @@ void main() {
                 v = actValue(ACT_OUT, v);
                 if (i < rows && own[t]) {
                     uint o = (m0 + i) * p.K + col[t];
-                    if (ADD) v += add[o];
-                    y[o] = v;
+                    if (ADD) v += load1(add[o]);
+                    y[o] = store1(v);
                     sum[t] += v;
                 }
                 row[t] = v;

@@ -15,32 +15,32 @@ layout(constant_id = 4) const bool BIAS = false;
 layout(constant_id = 5) const bool ADD = false;
 layout(constant_id = 6) const uint ACT_OUT = 0;
 #ifdef STEM
-#define X_T float
+#define X_WIDTH 1
 #else
-#define X_T vec4
+#define X_WIDTH 4
 #endif
-#define PENDING_T X_T
+#define PENDING_WIDTH X_WIDTH
 #define PENDING_ID 7
 #define PENDING_BINDING 1
 #include "pending.glsl"
 #include "conv_fwd.glsl"
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { X_T x[]; };
-layout(std430, set = 0, binding = 3) readonly buffer WtBuf { vec4 wt[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { PENDING_E x[]; };
+layout(std430, set = 0, binding = 3) readonly buffer WtBuf { E4 wt[]; };
 layout(std430, set = 0, binding = 4) readonly buffer BiasBuf { vec4 bias[]; };
-layout(std430, set = 0, binding = 5) readonly buffer AddBuf { vec4 add[]; };
-layout(std430, set = 0, binding = 6) writeonly buffer YBuf { vec4 y[]; };
+layout(std430, set = 0, binding = 5) readonly buffer AddBuf { E4 add[]; };
+layout(std430, set = 0, binding = 6) writeonly buffer YBuf { E4 y[]; };
 layout(std430, set = 0, binding = 7) writeonly buffer StatsBuf { float stats[]; };
 
 Pixel px[A_ITEMS];
 
-// Value of column k of gemmK, counted in X_T, for one pixel.
-X_T loadValue(Pixel q, uint k, InChannel ch, uint r, uint s, uint c, uint CT) {
+// Value of column k of gemmK, counted in PENDING_T, for one pixel.
+PENDING_T loadValue(Pixel q, uint k, InChannel ch, uint r, uint s, uint c, uint CT) {
     int off = tapOffset(q, r, s);
 #ifndef STEM
     off >>= 2;
 #endif
-    X_T v = inValue(x[max(off, 0) + c], ch, p.n0 + q.n, c, CT);
-    return off < 0 || k >= p.R * p.S * CT ? X_T(0.0) : v;
+    PENDING_T v = inValue(PENDING_LOAD(x[max(off, 0) + c]), ch, p.n0 + q.n, c, CT);
+    return off < 0 || k >= p.R * p.S * CT ? PENDING_T(0.0) : v;
 }
 
 void loadSlice(uint k0) {
@@ -63,7 +63,7 @@ void loadSlice(uint k0) {
     uint col = gl_WorkGroupID.x * THREADS_N + gl_LocalInvocationID.x, K4 = p.K / 4;
     [[unroll]] for (uint j = 0; j < B_ITEMS; j++) {
         uint row = k0 + gl_LocalInvocationID.y + j * THREADS_M;
-        bNext[j] = row < p.R * p.S * p.C && col < K4 ? wt[row * K4 + col] : vec4(0.0);
+        bNext[j] = row < p.R * p.S * p.C && col < K4 ? load4(wt[row * K4 + col]) : vec4(0.0);
     }
 }
 
@@ -92,8 +92,8 @@ void main() {
             uint m = m0 + rowOf(i);
             vec4 v = actValue(ACT_OUT, acc[i] + b);
             if (m < last && own) {
-                if (ADD) v += add[m * K4 + col];
-                y[m * K4 + col] = v;
+                if (ADD) v += load4(add[m * K4 + col]);
+                y[m * K4 + col] = store4(v);
                 sum += v;
                 rows += 1.0;
             }

@@ -17,16 +17,16 @@ layout(constant_id = 0) const uint LANES = 8;
 layout(constant_id = 1) const uint TILE_K = 16;
 layout(constant_id = 2) const uint TILE_N = 2;
 layout(constant_id = 3) const bool POINT = false;
-#define DY_T float
+#define DY_WIDTH 1
 #define DY_ID 4
 #define DY_BINDING 0
 #include "gradin.glsl"
-#define PENDING_T float
+#define PENDING_WIDTH 1
 #define PENDING_ID 9
 #define PENDING_BINDING 7
 #include "pending.glsl"
 #include "conv_wgrad.glsl"
-layout(std430, set = 0, binding = 6) readonly buffer XBuf { float x[]; };
+layout(std430, set = 0, binding = 6) readonly buffer XBuf { E1 x[]; };
 layout(std430, set = 0, binding = 9) writeonly buffer DwBuf { float dw[]; };
 
 const uint GROUPS = TILE_K / LANES;
@@ -62,7 +62,7 @@ void main() {
             float b[TILE_N];
             [[unroll]] for (uint t = 0; t < TILE_N; t++) {
                 int off = POINT ? int(m * p.C) : tapOffset(tap[t], n, row, q);
-                float v = inGated(x[max(off, 0) + tap[t].c], xc[t], gate[t]);
+                float v = inGated(load1(x[max(off, 0) + tap[t].c]), xc[t], gate[t]);
                 b[t] = off < 0 ? 0.0 : v;
             }
             [[unroll]] for (uint g = 0; g < GROUPS; g++) {

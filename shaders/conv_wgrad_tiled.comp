@@ -12,21 +12,21 @@
 #include "conv_tile.glsl"
 layout(constant_id = 3) const bool POINT = false;
 #ifdef STEM
-#define X_T float
+#define X_WIDTH 1
 #else
-#define X_T vec4
+#define X_WIDTH 4
 #endif
-#define DY_T vec4
+#define DY_WIDTH 4
 #define DY_ID 4
 #define DY_BINDING 0
 #include "gradin.glsl"
-#define PENDING_T X_T
+#define PENDING_WIDTH X_WIDTH
 #define PENDING_ID 9
 #define PENDING_BINDING 7
 #include "pending.glsl"
 #include "conv_wgrad.glsl"
-layout(std430, set = 0, binding = 6) readonly buffer XBuf { X_T x[]; };
-layout(std430, set = 0, binding = 9) writeonly buffer DwBuf { X_T dw[]; };
+layout(std430, set = 0, binding = 6) readonly buffer XBuf { PENDING_E x[]; };
+layout(std430, set = 0, binding = 9) writeonly buffer DwBuf { PENDING_T dw[]; };
 
 const uint ROWS4 = TILE_ROWS / 4;
 const uint A_ITEMS = CEIL_DIV(SLICE * ROWS4, THREADS);
@@ -43,10 +43,10 @@ vec4 acc[TILE_M];
 vec4 aNext[A_ITEMS], bNext[B_ITEMS]; // the next slice, loaded while this one is multiplied
 uint k4; // the vec4 of k that this invocation loads
 DyChannel dc;
-Tap tap[TAPS]; // the columns that it loads; c counts in X_T
+Tap tap[TAPS]; // the columns that it loads; c counts in PENDING_T
 InChannel xc[TAPS];
 
-X_T loadValue(uint e, uint m, uint n, uint row, uint q) {
+PENDING_T loadValue(uint e, uint m, uint n, uint row, uint q) {
 #ifdef STEM
     uint CT = p.C;
     int off = tapOffset(tap[e], n, row, q);
@@ -54,8 +54,8 @@ X_T loadValue(uint e, uint m, uint n, uint row, uint q) {
     uint CT = p.C / 4;
     int off = POINT ? int(m * CT) : tapOffset(tap[e], n, row, q) >> 2;
 #endif
-    X_T v = inValue(x[max(off, 0) + tap[e].c], xc[e], p.n0 + n, tap[e].c, CT);
-    return off < 0 ? X_T(0.0) : v;
+    PENDING_T v = inValue(PENDING_LOAD(x[max(off, 0) + tap[e].c]), xc[e], p.n0 + n, tap[e].c, CT);
+    return off < 0 ? PENDING_T(0.0) : v;
 }
 
 void loadSlice(uint m0, uint last) {

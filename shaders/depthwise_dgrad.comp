@@ -15,11 +15,11 @@ layout(constant_id = 2) const uint K = 3; // filter height and width
 layout(constant_id = 3) const uint STRIDE = 1;
 layout(constant_id = 4) const uint TQ = 4; // columns of dy that begin in an invocation's strip
 
-#define DY_T vec4
+#define DY_WIDTH 4
 #define DY_ID 5
 #define DY_BINDING 1
 #include "gradin.glsl"
-#define SINK_T vec4
+#define SINK_WIDTH 4
 #define SINK_ID 10
 #define SINK_BINDING 7
 #include "sink.glsl"

@@ -18,16 +18,16 @@ layout(constant_id = 5) const bool STATS = false;
 layout(constant_id = 6) const bool BIAS = false;
 layout(constant_id = 7) const uint ACT_OUT = 0;
 
-#define PENDING_T vec4
+#define PENDING_WIDTH 4
 #define PENDING_ID 8
 #define PENDING_BINDING 5
 #include "pending.glsl"
 #include "stats.glsl"
 
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { vec4 x[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { E4 x[]; };
 layout(std430, set = 0, binding = 1) readonly buffer WBuf { vec4 w[]; };
 layout(std430, set = 0, binding = 2) readonly buffer BiasBuf { vec4 bias[]; };
-layout(std430, set = 0, binding = 3) writeonly buffer YBuf { vec4 y[]; };
+layout(std430, set = 0, binding = 3) writeonly buffer YBuf { E4 y[]; };
 layout(std430, set = 0, binding = 4) writeonly buffer StatsBuf { vec4 stats[]; };
 
 layout(push_constant) uniform Params {
@@ -75,7 +75,7 @@ void main() {
                 [[unroll]] for (uint u = 0; u < COLS; u++) {
                     int col = left + int(u);
                     uint near = uint(clamp(col, 0, int(p.W) - 1));
-                    v[u] = inValue(x[((n * p.H + uint(h)) * p.W + near) * p.C4 + c], channel, image, c, p.C4);
+                    v[u] = inValue(load4(x[((n * p.H + uint(h)) * p.W + near) * p.C4 + c]), channel, image, c, p.C4);
                     if (uint(col) != near) v[u] = vec4(0.0); // a padded tap is 0 after all that is pending
                 }
                 [[unroll]] for (uint j = 0; j <= REACH; j++) {
@@ -97,7 +97,7 @@ void main() {
                 if (q0 + t < p.Q) {
                     vec4 out4 = actValue(ACT_OUT, acc[t] + b);
                     acc[t] = out4;
-                    y[((n * p.P + uint(row)) * p.Q + q0 + t) * p.C4 + c] = out4;
+                    y[((n * p.P + uint(row)) * p.Q + q0 + t) * p.C4 + c] = store4(out4);
                     if (STATS) sum += out4 - shift;
                 }
             }

@@ -15,16 +15,16 @@ layout(constant_id = 2) const uint K = 3; // filter height and width
 layout(constant_id = 3) const uint STRIDE = 1;
 layout(constant_id = 4) const uint TQ = 4; // columns of dy per tile
 
-#define DY_T vec4
+#define DY_WIDTH 4
 #define DY_ID 5
 #define DY_BINDING 1
 #include "gradin.glsl"
-#define PENDING_T vec4
+#define PENDING_WIDTH 4
 #define PENDING_ID 10
 #define PENDING_BINDING 7
 #include "pending.glsl"
 
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { vec4 x[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { E4 x[]; };
 layout(std430, set = 0, binding = 9) writeonly buffer DwBuf { vec4 dw[]; };
 
 layout(push_constant) uniform Params {
@@ -83,7 +83,7 @@ void main() {
                     [[unroll]] for (uint u = 0; u < COLS; u++) {
                         int col = left + int(u);
                         uint near = uint(clamp(col, 0, int(p.W) - 1));
-                        v[u] = inValue(x[((n * p.H + uint(h)) * p.W + near) * p.C4 + c], inC, image, c, p.C4);
+                        v[u] = inValue(load4(x[((n * p.H + uint(h)) * p.W + near) * p.C4 + c]), inC, image, c, p.C4);
                         if (uint(col) != near) v[u] = vec4(0.0); // a padded tap is 0 after all that is pending
                     }
                     [[unroll]] for (uint j = 0; j <= REACH; j++) {

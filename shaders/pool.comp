@@ -13,12 +13,12 @@ const uint LX = gl_WorkGroupSize.x;
 const uint LY = gl_WorkGroupSize.y;
 layout(constant_id = 2) const bool GRAD = false;
 
-#define PENDING_T vec4
+#define PENDING_WIDTH 4
 #define PENDING_ID 3
 #define PENDING_BINDING 2
 #include "pending.glsl"
 
-layout(std430, set = 0, binding = 0) readonly buffer XBuf { vec4 x[]; };
+layout(std430, set = 0, binding = 0) readonly buffer XBuf { E4 x[]; };
 layout(std430, set = 0, binding = 1) writeonly buffer PoolBuf { vec4 pool[]; };
 
 layout(push_constant) uniform Params {
@@ -43,7 +43,7 @@ void main() {
         InChannel channel = inChannel(c, p.C4);
         vec4 rstd = GRAD && IN_BN ? inBN[3 * p.C4 + c] : vec4(1.0);
         for (uint pixel = ly; pixel < p.HW; pixel += LY) {
-            vec4 y = x[(n * p.HW + pixel) * p.C4 + c];
+            vec4 y = load4(x[(n * p.HW + pixel) * p.C4 + c]);
             if (GRAD) {
                 vec4 dev = y - channel.mean;
                 vec4 u, d;

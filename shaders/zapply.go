@@ -109,3 +109,63 @@ var Apply = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/apply_bf16.spv
+var applyBf16SPIRV []byte
+
+// ApplyBf16: value of a tensor, times stochastic depth, plus the skip connection; activations are bfloat16.
+var ApplyBf16 = vk.Shader{
+	Name:  "apply_bf16",
+	SPIRV: applyBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "Keep", Access: vk.Read},
+		{Name: "Skip", Access: vk.Read},
+		{Name: "Dst", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Keep", ID: 2, Default: 0x0},
+		{Name: "Skip", ID: 3, Default: 0x0},
+		{Name: "InBn", ID: 4, Default: 0x0},
+		{Name: "InAct", ID: 5, Default: 0x0},
+		{Name: "InGate", ID: 6, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/apply_f16.spv
+var applyF16SPIRV []byte
+
+// ApplyF16: value of a tensor, times stochastic depth, plus the skip connection; activations are float16.
+var ApplyF16 = vk.Shader{
+	Name:  "apply_f16",
+	SPIRV: applyF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "Keep", Access: vk.Read},
+		{Name: "Skip", Access: vk.Read},
+		{Name: "Dst", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Keep", ID: 2, Default: 0x0},
+		{Name: "Skip", ID: 3, Default: 0x0},
+		{Name: "InBn", ID: 4, Default: 0x0},
+		{Name: "InAct", ID: 5, Default: 0x0},
+		{Name: "InGate", ID: 6, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

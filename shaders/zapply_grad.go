@@ -111,3 +111,65 @@ var ApplyGrad = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/apply_grad_bf16.spv
+var applyGradBf16SPIRV []byte
+
+// ApplyGradBf16: gradient of a raw output from its stored parts; activations are bfloat16.
+var ApplyGradBf16 = vk.Shader{
+	Name:  "apply_grad_bf16",
+	SPIRV: applyGradBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dst", Access: vk.Write},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "DyBn", ID: 2, Default: 0x0},
+		{Name: "DyKeep", ID: 3, Default: 0x0},
+		{Name: "DyGate", ID: 4, Default: 0x0},
+		{Name: "DyNog", ID: 5, Default: 0x0},
+		{Name: "DyAct", ID: 6, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/apply_grad_f16.spv
+var applyGradF16SPIRV []byte
+
+// ApplyGradF16: gradient of a raw output from its stored parts; activations are float16.
+var ApplyGradF16 = vk.Shader{
+	Name:  "apply_grad_f16",
+	SPIRV: applyGradF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dst", Access: vk.Write},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "DyBn", ID: 2, Default: 0x0},
+		{Name: "DyKeep", ID: 3, Default: 0x0},
+		{Name: "DyGate", ID: 4, Default: 0x0},
+		{Name: "DyNog", ID: 5, Default: 0x0},
+		{Name: "DyAct", ID: 6, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

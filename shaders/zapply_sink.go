@@ -114,3 +114,67 @@ var ApplySink = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/apply_sink_bf16.spv
+var applySinkBf16SPIRV []byte
+
+// ApplySinkBf16: sink of a gradient that is already in memory; activations are bfloat16.
+var ApplySinkBf16 = vk.Shader{
+	Name:  "apply_sink_bf16",
+	SPIRV: applySinkBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "Du", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "SinkAdd", ID: 2, Default: 0x0},
+		{Name: "SinkKeep", ID: 3, Default: 0x0},
+		{Name: "SinkSums", ID: 4, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 5, Default: 0x0},
+		{Name: "SinkSe", ID: 6, Default: 0x0},
+		{Name: "SinkAct", ID: 7, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/apply_sink_f16.spv
+var applySinkF16SPIRV []byte
+
+// ApplySinkF16: sink of a gradient that is already in memory; activations are float16.
+var ApplySinkF16 = vk.Shader{
+	Name:  "apply_sink_f16",
+	SPIRV: applySinkF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "Du", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "SinkAdd", ID: 2, Default: 0x0},
+		{Name: "SinkKeep", ID: 3, Default: 0x0},
+		{Name: "SinkSums", ID: 4, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 5, Default: 0x0},
+		{Name: "SinkSe", ID: 6, Default: 0x0},
+		{Name: "SinkAct", ID: 7, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

@@ -181,3 +181,91 @@ var ConvDgradSimple = vk.Shader{
 	LocalID: [3]int32{0, -1, -1},
 	Needs:   []string{"subgroup"},
 }
+
+//go:embed spirv/conv_dgrad_simple_bf16.spv
+var convDgradSimpleBf16SPIRV []byte
+
+// ConvDgradSimpleBf16: dense convolution, gradient of the input, for CPU drivers: register tiles, rows of dy through subgroup shuffles; activations are bfloat16.
+var ConvDgradSimpleBf16 = vk.Shader{
+	Name:  "conv_dgrad_simple_bf16",
+	SPIRV: convDgradSimpleBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x8},
+		{Name: "TileM", ID: 1, Default: 0x10},
+		{Name: "TileN", ID: 2, Default: 0x2},
+		{Name: "DyBn", ID: 3, Default: 0x0},
+		{Name: "DyKeep", ID: 4, Default: 0x0},
+		{Name: "DyGate", ID: 5, Default: 0x0},
+		{Name: "DyNog", ID: 6, Default: 0x0},
+		{Name: "DyAct", ID: 7, Default: 0x0},
+		{Name: "SinkAdd", ID: 8, Default: 0x0},
+		{Name: "SinkKeep", ID: 9, Default: 0x0},
+		{Name: "SinkSums", ID: 10, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 11, Default: 0x0},
+		{Name: "SinkSe", ID: 12, Default: 0x0},
+		{Name: "SinkAct", ID: 13, Default: 0x0},
+	},
+	Local:   [3]uint32{8, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"subgroup", "storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_dgrad_simple_f16.spv
+var convDgradSimpleF16SPIRV []byte
+
+// ConvDgradSimpleF16: dense convolution, gradient of the input, for CPU drivers: register tiles, rows of dy through subgroup shuffles; activations are float16.
+var ConvDgradSimpleF16 = vk.Shader{
+	Name:  "conv_dgrad_simple_f16",
+	SPIRV: convDgradSimpleF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x8},
+		{Name: "TileM", ID: 1, Default: 0x10},
+		{Name: "TileN", ID: 2, Default: 0x2},
+		{Name: "DyBn", ID: 3, Default: 0x0},
+		{Name: "DyKeep", ID: 4, Default: 0x0},
+		{Name: "DyGate", ID: 5, Default: 0x0},
+		{Name: "DyNog", ID: 6, Default: 0x0},
+		{Name: "DyAct", ID: 7, Default: 0x0},
+		{Name: "SinkAdd", ID: 8, Default: 0x0},
+		{Name: "SinkKeep", ID: 9, Default: 0x0},
+		{Name: "SinkSums", ID: 10, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 11, Default: 0x0},
+		{Name: "SinkSe", ID: 12, Default: 0x0},
+		{Name: "SinkAct", ID: 13, Default: 0x0},
+	},
+	Local:   [3]uint32{8, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"subgroup", "storageBuffer16BitAccess"},
+}

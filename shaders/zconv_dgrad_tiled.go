@@ -180,3 +180,91 @@ var ConvDgradTiled = vk.Shader{
 	Local:   [3]uint32{16, 8, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/conv_dgrad_tiled_bf16.spv
+var convDgradTiledBf16SPIRV []byte
+
+// ConvDgradTiledBf16: dense convolution, gradient of the input, with tiles in shared memory; activations are bfloat16.
+var ConvDgradTiledBf16 = vk.Shader{
+	Name:  "conv_dgrad_tiled_bf16",
+	SPIRV: convDgradTiledBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "DyBn", ID: 3, Default: 0x0},
+		{Name: "DyKeep", ID: 4, Default: 0x0},
+		{Name: "DyGate", ID: 5, Default: 0x0},
+		{Name: "DyNog", ID: 6, Default: 0x0},
+		{Name: "DyAct", ID: 7, Default: 0x0},
+		{Name: "SinkAdd", ID: 8, Default: 0x0},
+		{Name: "SinkKeep", ID: 9, Default: 0x0},
+		{Name: "SinkSums", ID: 10, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 11, Default: 0x0},
+		{Name: "SinkSe", ID: 12, Default: 0x0},
+		{Name: "SinkAct", ID: 13, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_dgrad_tiled_f16.spv
+var convDgradTiledF16SPIRV []byte
+
+// ConvDgradTiledF16: dense convolution, gradient of the input, with tiles in shared memory; activations are float16.
+var ConvDgradTiledF16 = vk.Shader{
+	Name:  "conv_dgrad_tiled_f16",
+	SPIRV: convDgradTiledF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "DyBn", ID: 3, Default: 0x0},
+		{Name: "DyKeep", ID: 4, Default: 0x0},
+		{Name: "DyGate", ID: 5, Default: 0x0},
+		{Name: "DyNog", ID: 6, Default: 0x0},
+		{Name: "DyAct", ID: 7, Default: 0x0},
+		{Name: "SinkAdd", ID: 8, Default: 0x0},
+		{Name: "SinkKeep", ID: 9, Default: 0x0},
+		{Name: "SinkSums", ID: 10, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 11, Default: 0x0},
+		{Name: "SinkSe", ID: 12, Default: 0x0},
+		{Name: "SinkAct", ID: 13, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

@@ -162,3 +162,75 @@ var ConvFwdSimple = vk.Shader{
 	LocalID: [3]int32{0, -1, -1},
 	Needs:   []string{"subgroup"},
 }
+
+//go:embed spirv/conv_fwd_simple_bf16.spv
+var convFwdSimpleBf16SPIRV []byte
+
+// ConvFwdSimpleBf16: dense convolution, forward, for CPU drivers: register tiles, rows of x through subgroup shuffles; activations are bfloat16.
+var ConvFwdSimpleBf16 = vk.Shader{
+	Name:  "conv_fwd_simple_bf16",
+	SPIRV: convFwdSimpleBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Wt", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Add", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x8},
+		{Name: "TileM", ID: 1, Default: 0x10},
+		{Name: "TileN", ID: 2, Default: 0x2},
+		{Name: "Flat", ID: 3, Default: 0x0},
+		{Name: "Stats", ID: 4, Default: 0x0},
+		{Name: "Bias", ID: 5, Default: 0x0},
+		{Name: "Add", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{8, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"subgroup", "storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_fwd_simple_f16.spv
+var convFwdSimpleF16SPIRV []byte
+
+// ConvFwdSimpleF16: dense convolution, forward, for CPU drivers: register tiles, rows of x through subgroup shuffles; activations are float16.
+var ConvFwdSimpleF16 = vk.Shader{
+	Name:  "conv_fwd_simple_f16",
+	SPIRV: convFwdSimpleF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Wt", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Add", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x8},
+		{Name: "TileM", ID: 1, Default: 0x10},
+		{Name: "TileN", ID: 2, Default: 0x2},
+		{Name: "Flat", ID: 3, Default: 0x0},
+		{Name: "Stats", ID: 4, Default: 0x0},
+		{Name: "Bias", ID: 5, Default: 0x0},
+		{Name: "Add", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{8, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"subgroup", "storageBuffer16BitAccess"},
+}

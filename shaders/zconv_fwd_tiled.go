@@ -159,6 +159,76 @@ var ConvFwdTiled = vk.Shader{
 	LocalID: [3]int32{0, 1, -1},
 }
 
+//go:embed spirv/conv_fwd_tiled_bf16.spv
+var convFwdTiledBf16SPIRV []byte
+
+// ConvFwdTiledBf16: dense convolution, forward, with tiles in shared memory; activations are bfloat16.
+var ConvFwdTiledBf16 = vk.Shader{
+	Name:  "conv_fwd_tiled_bf16",
+	SPIRV: convFwdTiledBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Wt", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Add", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Stats", ID: 3, Default: 0x0},
+		{Name: "Bias", ID: 4, Default: 0x0},
+		{Name: "Add", ID: 5, Default: 0x0},
+		{Name: "ActOut", ID: 6, Default: 0x0},
+		{Name: "InBn", ID: 7, Default: 0x0},
+		{Name: "InAct", ID: 8, Default: 0x0},
+		{Name: "InGate", ID: 9, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_fwd_tiled_f16.spv
+var convFwdTiledF16SPIRV []byte
+
+// ConvFwdTiledF16: dense convolution, forward, with tiles in shared memory; activations are float16.
+var ConvFwdTiledF16 = vk.Shader{
+	Name:  "conv_fwd_tiled_f16",
+	SPIRV: convFwdTiledF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Wt", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Add", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Stats", ID: 3, Default: 0x0},
+		{Name: "Bias", ID: 4, Default: 0x0},
+		{Name: "Add", ID: 5, Default: 0x0},
+		{Name: "ActOut", ID: 6, Default: 0x0},
+		{Name: "InBn", ID: 7, Default: 0x0},
+		{Name: "InAct", ID: 8, Default: 0x0},
+		{Name: "InGate", ID: 9, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
 //go:embed spirv/conv_fwd_tiled_stem.spv
 var convFwdTiledStemSPIRV []byte
 
@@ -191,4 +261,74 @@ var ConvFwdTiledStem = vk.Shader{
 	},
 	Local:   [3]uint32{16, 8, 1},
 	LocalID: [3]int32{0, 1, -1},
+}
+
+//go:embed spirv/conv_fwd_tiled_stem_bf16.spv
+var convFwdTiledStemBf16SPIRV []byte
+
+// ConvFwdTiledStemBf16: the same for inputs whose channels are no multiple of 8; activations are bfloat16.
+var ConvFwdTiledStemBf16 = vk.Shader{
+	Name:  "conv_fwd_tiled_stem_bf16",
+	SPIRV: convFwdTiledStemBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Wt", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Add", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Stats", ID: 3, Default: 0x0},
+		{Name: "Bias", ID: 4, Default: 0x0},
+		{Name: "Add", ID: 5, Default: 0x0},
+		{Name: "ActOut", ID: 6, Default: 0x0},
+		{Name: "InBn", ID: 7, Default: 0x0},
+		{Name: "InAct", ID: 8, Default: 0x0},
+		{Name: "InGate", ID: 9, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_fwd_tiled_stem_f16.spv
+var convFwdTiledStemF16SPIRV []byte
+
+// ConvFwdTiledStemF16: the same for inputs whose channels are no multiple of 8; activations are float16.
+var ConvFwdTiledStemF16 = vk.Shader{
+	Name:  "conv_fwd_tiled_stem_f16",
+	SPIRV: convFwdTiledStemF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Wt", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Add", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+	},
+	Push: 64,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Stats", ID: 3, Default: 0x0},
+		{Name: "Bias", ID: 4, Default: 0x0},
+		{Name: "Add", ID: 5, Default: 0x0},
+		{Name: "ActOut", ID: 6, Default: 0x0},
+		{Name: "InBn", ID: 7, Default: 0x0},
+		{Name: "InAct", ID: 8, Default: 0x0},
+		{Name: "InGate", ID: 9, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
 }

@@ -166,3 +166,81 @@ var ConvWgradSimple = vk.Shader{
 	LocalID: [3]int32{0, -1, -1},
 	Needs:   []string{"subgroup"},
 }
+
+//go:embed spirv/conv_wgrad_simple_bf16.spv
+var convWgradSimpleBf16SPIRV []byte
+
+// ConvWgradSimpleBf16: dense convolution, gradient of the weights, for CPU drivers: register tiles, dy through subgroup shuffles; activations are bfloat16.
+var ConvWgradSimpleBf16 = vk.Shader{
+	Name:  "conv_wgrad_simple_bf16",
+	SPIRV: convWgradSimpleBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 60,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x8},
+		{Name: "TileK", ID: 1, Default: 0x10},
+		{Name: "TileN", ID: 2, Default: 0x2},
+		{Name: "Point", ID: 3, Default: 0x0},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "InBn", ID: 9, Default: 0x0},
+		{Name: "InAct", ID: 10, Default: 0x0},
+		{Name: "InGate", ID: 11, Default: 0x0},
+	},
+	Local:   [3]uint32{8, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"subgroup", "storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_wgrad_simple_f16.spv
+var convWgradSimpleF16SPIRV []byte
+
+// ConvWgradSimpleF16: dense convolution, gradient of the weights, for CPU drivers: register tiles, dy through subgroup shuffles; activations are float16.
+var ConvWgradSimpleF16 = vk.Shader{
+	Name:  "conv_wgrad_simple_f16",
+	SPIRV: convWgradSimpleF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 60,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x8},
+		{Name: "TileK", ID: 1, Default: 0x10},
+		{Name: "TileN", ID: 2, Default: 0x2},
+		{Name: "Point", ID: 3, Default: 0x0},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "InBn", ID: 9, Default: 0x0},
+		{Name: "InAct", ID: 10, Default: 0x0},
+		{Name: "InGate", ID: 11, Default: 0x0},
+	},
+	Local:   [3]uint32{8, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"subgroup", "storageBuffer16BitAccess"},
+}

@@ -166,6 +166,84 @@ var ConvWgradTiled = vk.Shader{
 	LocalID: [3]int32{0, 1, -1},
 }
 
+//go:embed spirv/conv_wgrad_tiled_bf16.spv
+var convWgradTiledBf16SPIRV []byte
+
+// ConvWgradTiledBf16: dense convolution, gradient of the weights, with tiles in shared memory; activations are bfloat16.
+var ConvWgradTiledBf16 = vk.Shader{
+	Name:  "conv_wgrad_tiled_bf16",
+	SPIRV: convWgradTiledBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 60,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Point", ID: 3, Default: 0x0},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "InBn", ID: 9, Default: 0x0},
+		{Name: "InAct", ID: 10, Default: 0x0},
+		{Name: "InGate", ID: 11, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_wgrad_tiled_f16.spv
+var convWgradTiledF16SPIRV []byte
+
+// ConvWgradTiledF16: dense convolution, gradient of the weights, with tiles in shared memory; activations are float16.
+var ConvWgradTiledF16 = vk.Shader{
+	Name:  "conv_wgrad_tiled_f16",
+	SPIRV: convWgradTiledF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 60,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Point", ID: 3, Default: 0x0},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "InBn", ID: 9, Default: 0x0},
+		{Name: "InAct", ID: 10, Default: 0x0},
+		{Name: "InGate", ID: 11, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
 //go:embed spirv/conv_wgrad_tiled_stem.spv
 var convWgradTiledStemSPIRV []byte
 
@@ -202,4 +280,82 @@ var ConvWgradTiledStem = vk.Shader{
 	},
 	Local:   [3]uint32{16, 8, 1},
 	LocalID: [3]int32{0, 1, -1},
+}
+
+//go:embed spirv/conv_wgrad_tiled_stem_bf16.spv
+var convWgradTiledStemBf16SPIRV []byte
+
+// ConvWgradTiledStemBf16: the same for inputs whose channels are no multiple of 8; activations are bfloat16.
+var ConvWgradTiledStemBf16 = vk.Shader{
+	Name:  "conv_wgrad_tiled_stem_bf16",
+	SPIRV: convWgradTiledStemBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 60,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Point", ID: 3, Default: 0x0},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "InBn", ID: 9, Default: 0x0},
+		{Name: "InAct", ID: 10, Default: 0x0},
+		{Name: "InGate", ID: 11, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/conv_wgrad_tiled_stem_f16.spv
+var convWgradTiledStemF16SPIRV []byte
+
+// ConvWgradTiledStemF16: the same for inputs whose channels are no multiple of 8; activations are float16.
+var ConvWgradTiledStemF16 = vk.Shader{
+	Name:  "conv_wgrad_tiled_stem_f16",
+	SPIRV: convWgradTiledStemF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 60,
+	Spec: []vk.SpecConst{
+		{Name: "ThreadsN", ID: 0, Default: 0x10},
+		{Name: "ThreadsM", ID: 1, Default: 0x8},
+		{Name: "TileM", ID: 2, Default: 0x8},
+		{Name: "Point", ID: 3, Default: 0x0},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "InBn", ID: 9, Default: 0x0},
+		{Name: "InAct", ID: 10, Default: 0x0},
+		{Name: "InGate", ID: 11, Default: 0x0},
+	},
+	Local:   [3]uint32{16, 8, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
 }

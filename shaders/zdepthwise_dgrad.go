@@ -171,3 +171,95 @@ var DepthwiseDgrad = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/depthwise_dgrad_bf16.spv
+var depthwiseDgradBf16SPIRV []byte
+
+// DepthwiseDgradBf16: gradient of a depthwise convolution with respect to its input, with a sink; activations are bfloat16.
+var DepthwiseDgradBf16 = vk.Shader{
+	Name:  "depthwise_dgrad_bf16",
+	SPIRV: depthwiseDgradBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 44,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "DyBn", ID: 5, Default: 0x0},
+		{Name: "DyKeep", ID: 6, Default: 0x0},
+		{Name: "DyGate", ID: 7, Default: 0x0},
+		{Name: "DyNog", ID: 8, Default: 0x0},
+		{Name: "DyAct", ID: 9, Default: 0x0},
+		{Name: "SinkAdd", ID: 10, Default: 0x0},
+		{Name: "SinkKeep", ID: 11, Default: 0x0},
+		{Name: "SinkSums", ID: 12, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 13, Default: 0x0},
+		{Name: "SinkSe", ID: 14, Default: 0x0},
+		{Name: "SinkAct", ID: 15, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_dgrad_f16.spv
+var depthwiseDgradF16SPIRV []byte
+
+// DepthwiseDgradF16: gradient of a depthwise convolution with respect to its input, with a sink; activations are float16.
+var DepthwiseDgradF16 = vk.Shader{
+	Name:  "depthwise_dgrad_f16",
+	SPIRV: depthwiseDgradF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+	},
+	Push: 44,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "DyBn", ID: 5, Default: 0x0},
+		{Name: "DyKeep", ID: 6, Default: 0x0},
+		{Name: "DyGate", ID: 7, Default: 0x0},
+		{Name: "DyNog", ID: 8, Default: 0x0},
+		{Name: "DyAct", ID: 9, Default: 0x0},
+		{Name: "SinkAdd", ID: 10, Default: 0x0},
+		{Name: "SinkKeep", ID: 11, Default: 0x0},
+		{Name: "SinkSums", ID: 12, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 13, Default: 0x0},
+		{Name: "SinkSe", ID: 14, Default: 0x0},
+		{Name: "SinkAct", ID: 15, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

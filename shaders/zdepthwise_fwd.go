@@ -147,3 +147,73 @@ var DepthwiseFwd = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/depthwise_fwd_bf16.spv
+var depthwiseFwdBf16SPIRV []byte
+
+// DepthwiseFwdBf16: depthwise convolution of a pending value, with partial statistics of its output; activations are bfloat16.
+var DepthwiseFwdBf16 = vk.Shader{
+	Name:  "depthwise_fwd_bf16",
+	SPIRV: depthwiseFwdBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 48,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "Stats", ID: 5, Default: 0x0},
+		{Name: "Bias", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_fwd_f16.spv
+var depthwiseFwdF16SPIRV []byte
+
+// DepthwiseFwdF16: depthwise convolution of a pending value, with partial statistics of its output; activations are float16.
+var DepthwiseFwdF16 = vk.Shader{
+	Name:  "depthwise_fwd_f16",
+	SPIRV: depthwiseFwdF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 48,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "Stats", ID: 5, Default: 0x0},
+		{Name: "Bias", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

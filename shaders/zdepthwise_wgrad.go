@@ -165,3 +165,83 @@ var DepthwiseWgrad = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/depthwise_wgrad_bf16.spv
+var depthwiseWgradBf16SPIRV []byte
+
+// DepthwiseWgradBf16: gradient of a depthwise convolution with respect to its weights, first stage; activations are bfloat16.
+var DepthwiseWgradBf16 = vk.Shader{
+	Name:  "depthwise_wgrad_bf16",
+	SPIRV: depthwiseWgradBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 56,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "DyBn", ID: 5, Default: 0x0},
+		{Name: "DyKeep", ID: 6, Default: 0x0},
+		{Name: "DyGate", ID: 7, Default: 0x0},
+		{Name: "DyNog", ID: 8, Default: 0x0},
+		{Name: "DyAct", ID: 9, Default: 0x0},
+		{Name: "InBn", ID: 10, Default: 0x0},
+		{Name: "InAct", ID: 11, Default: 0x0},
+		{Name: "InGate", ID: 12, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_wgrad_f16.spv
+var depthwiseWgradF16SPIRV []byte
+
+// DepthwiseWgradF16: gradient of a depthwise convolution with respect to its weights, first stage; activations are float16.
+var DepthwiseWgradF16 = vk.Shader{
+	Name:  "depthwise_wgrad_f16",
+	SPIRV: depthwiseWgradF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 56,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "DyBn", ID: 5, Default: 0x0},
+		{Name: "DyKeep", ID: 6, Default: 0x0},
+		{Name: "DyGate", ID: 7, Default: 0x0},
+		{Name: "DyNog", ID: 8, Default: 0x0},
+		{Name: "DyAct", ID: 9, Default: 0x0},
+		{Name: "InBn", ID: 10, Default: 0x0},
+		{Name: "InAct", ID: 11, Default: 0x0},
+		{Name: "InGate", ID: 12, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

@@ -78,3 +78,39 @@ var ImageNormalize = vk.Shader{
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{-1, -1, -1},
 }
+
+//go:embed spirv/image_normalize_bf16.spv
+var imageNormalizeBf16SPIRV []byte
+
+// ImageNormalizeBf16: mixup and normalisation to the network's input; activations are bfloat16.
+var ImageNormalizeBf16 = vk.Shader{
+	Name:  "image_normalize_bf16",
+	SPIRV: imageNormalizeBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "Image", Access: vk.Read},
+		{Name: "Table", Access: vk.Read},
+		{Name: "Normalized", Access: vk.Write},
+	},
+	Push:    32,
+	Local:   [3]uint32{64, 1, 1},
+	LocalID: [3]int32{-1, -1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/image_normalize_f16.spv
+var imageNormalizeF16SPIRV []byte
+
+// ImageNormalizeF16: mixup and normalisation to the network's input; activations are float16.
+var ImageNormalizeF16 = vk.Shader{
+	Name:  "image_normalize_f16",
+	SPIRV: imageNormalizeF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "Image", Access: vk.Read},
+		{Name: "Table", Access: vk.Read},
+		{Name: "Normalized", Access: vk.Write},
+	},
+	Push:    32,
+	Local:   [3]uint32{64, 1, 1},
+	LocalID: [3]int32{-1, -1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

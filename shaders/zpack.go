@@ -97,3 +97,57 @@ var Pack = vk.Shader{
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{0, -1, -1},
 }
+
+//go:embed spirv/pack_bf16.spv
+var packBf16SPIRV []byte
+
+// PackBf16: weights transposed for the forward pass, and a batch norm folded into them; activations are bfloat16.
+var PackBf16 = vk.Shader{
+	Name:  "pack_bf16",
+	SPIRV: packBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "Wt", Access: vk.Write},
+		{Name: "Gamma", Access: vk.Read},
+		{Name: "Beta", Access: vk.Read},
+		{Name: "Mean", Access: vk.Read},
+		{Name: "Var", Access: vk.Read},
+		{Name: "Bias", Access: vk.Write},
+	},
+	Push: 12,
+	Spec: []vk.SpecConst{
+		{Name: "Local", ID: 0, Default: 0x40},
+		{Name: "Depthwise", ID: 1, Default: 0x0},
+		{Name: "Fold", ID: 2, Default: 0x0},
+	},
+	Local:   [3]uint32{64, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/pack_f16.spv
+var packF16SPIRV []byte
+
+// PackF16: weights transposed for the forward pass, and a batch norm folded into them; activations are float16.
+var PackF16 = vk.Shader{
+	Name:  "pack_f16",
+	SPIRV: packF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "Wt", Access: vk.Write},
+		{Name: "Gamma", Access: vk.Read},
+		{Name: "Beta", Access: vk.Read},
+		{Name: "Mean", Access: vk.Read},
+		{Name: "Var", Access: vk.Read},
+		{Name: "Bias", Access: vk.Write},
+	},
+	Push: 12,
+	Spec: []vk.SpecConst{
+		{Name: "Local", ID: 0, Default: 0x40},
+		{Name: "Depthwise", ID: 1, Default: 0x0},
+		{Name: "Fold", ID: 2, Default: 0x0},
+	},
+	Local:   [3]uint32{64, 1, 1},
+	LocalID: [3]int32{0, -1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

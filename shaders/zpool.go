@@ -102,3 +102,57 @@ var Pool = vk.Shader{
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
 }
+
+//go:embed spirv/pool_bf16.spv
+var poolBf16SPIRV []byte
+
+// PoolBf16: mean of a tensor over an image, with the sums that its backward pass needs; activations are bfloat16.
+var PoolBf16 = vk.Shader{
+	Name:  "pool_bf16",
+	SPIRV: poolBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "Pool", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Grad", ID: 2, Default: 0x0},
+		{Name: "InBn", ID: 3, Default: 0x0},
+		{Name: "InAct", ID: 4, Default: 0x0},
+		{Name: "InGate", ID: 5, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/pool_f16.spv
+var poolF16SPIRV []byte
+
+// PoolF16: mean of a tensor over an image, with the sums that its backward pass needs; activations are float16.
+var PoolF16 = vk.Shader{
+	Name:  "pool_f16",
+	SPIRV: poolF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "Pool", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 16,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Grad", ID: 2, Default: 0x0},
+		{Name: "InBn", ID: 3, Default: 0x0},
+		{Name: "InAct", ID: 4, Default: 0x0},
+		{Name: "InGate", ID: 5, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}

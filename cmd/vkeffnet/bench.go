@@ -108,8 +108,8 @@ sizes.`,
 			}{newDeviceJSON(dev.Info()), ceiling, results})
 		}
 		info := dev.Info()
-		fmt.Fprintf(a.stdout, "%s, %s\nceilings measured in this run: %s GFLOP/s, %s GB/s; f32, %s, batch %d\n",
-			info.Name, info.Driver, table.Count(ceiling.GFLOPS), table.Count(ceiling.GBps), c.Variant.LongName, batch)
+		fmt.Fprintf(a.stdout, "%s, %s\nceilings measured in this run: %s GFLOP/s, %s GB/s; %s, %s, batch %d\n",
+			info.Name, info.Driver, table.Count(ceiling.GFLOPS), table.Count(ceiling.GBps), c.Elem, c.Variant.LongName, batch)
 		return a.printBench(results)
 	})
 	return cmd

@@ -74,17 +74,15 @@ func parsePadding(s string) (kernels.Padding, error) {
 	return 0, usagef("--padding: got %q, want torch or same", s)
 }
 
-// precisionFlag is the flag --precision. The kernels compute in float32; the other names are known and refused.
+// precisionFlag is the flag --precision.
 func precisionFlag(f *pflag.FlagSet, p *string) {
-	f.StringVar(p, "precision", "f32", "f32 (f16 and bf16 are not there yet)")
+	f.StringVar(p, "precision", "f32", "how activations are stored: f32, f16 or bf16; arithmetic and weights are f32")
 }
 
-func checkPrecision(p string) error {
-	switch p {
-	case "f32":
-		return nil
-	case "f16", "bf16":
-		return withHint(fmt.Errorf("precision %s: this version computes in f32 only", p), "use --precision f32")
+func parsePrecision(s string) (kernels.Elem, error) {
+	e, err := kernels.ParseElem(s)
+	if err != nil {
+		return e, usagef("--precision: got %q, want f32, f16 or bf16", s)
 	}
-	return usagef("--precision: got %q, want f32, f16 or bf16", p)
+	return e, nil
 }

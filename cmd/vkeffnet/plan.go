@@ -116,10 +116,10 @@ in backward, and its gradient written and read once.`,
 // workload reads the flags that plan and bench share.
 func (a *app) workload(model, precision, padding, optimizer string) (workload.Config, error) {
 	c := workload.Config{NoFuse: a.noFuse}
-	if err := checkPrecision(precision); err != nil {
+	var err error
+	if c.Elem, err = parsePrecision(precision); err != nil {
 		return c, err
 	}
-	var err error
 	if c.Variant, err = variant(model); err != nil {
 		return c, err
 	}

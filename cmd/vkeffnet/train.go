@@ -60,9 +60,6 @@ Ctrl-C finishes the step, writes a checkpoint and says how to go on; a second Ct
 		if cfg.Data == "" {
 			return withHint(usagef("--data: got nothing, want the training data"), "--data demo trains on a small data set inside the program")
 		}
-		if err := checkPrecision(cfg.Precision); err != nil {
-			return err
-		}
 		return a.train(ctx, cfg, resume, asJSON)
 	})
 	return cmd

@@ -7,10 +7,20 @@
 // Paths that are off vanish in specialization.
 //
 // Define before including:
-//   DY_T        float or vec4: channels that one call handles; every index and KT below count in T
+//   DY_WIDTH    1 or 4: channels that one call handles, a DY_T, stored as DY_E; every index and KT below count in T
 //   DY_ID       first of 5 constant ids
 //   DY_BINDING  first of 6 bindings: g, y [N P Q K], dyBN [6][K], dyKeep [N], dyGate, dyE [N][K]
 #include "act.glsl"
+#include "elem.glsl"
+#if DY_WIDTH == 4
+#define DY_T vec4
+#define DY_E E4
+#define DY_LOAD load4
+#else
+#define DY_T float
+#define DY_E E1
+#define DY_LOAD load1
+#endif
 
 layout(constant_id = DY_ID) const bool DY_BN = false;
 layout(constant_id = DY_ID + 1) const bool DY_KEEP = false;
@@ -18,8 +28,8 @@ layout(constant_id = DY_ID + 2) const bool DY_GATE = false;
 layout(constant_id = DY_ID + 3) const bool DY_NOG = false;
 layout(constant_id = DY_ID + 4) const uint DY_ACT = 0;
 
-layout(std430, set = 0, binding = DY_BINDING) readonly buffer GBuf { DY_T g[]; };
-layout(std430, set = 0, binding = DY_BINDING + 1) readonly buffer YBuf { DY_T y[]; };
+layout(std430, set = 0, binding = DY_BINDING) readonly buffer GBuf { DY_E g[]; };
+layout(std430, set = 0, binding = DY_BINDING + 1) readonly buffer YBuf { DY_E y[]; };
 layout(std430, set = 0, binding = DY_BINDING + 2) readonly buffer DyBNBuf { DY_T dyBN[]; };
 layout(std430, set = 0, binding = DY_BINDING + 3) readonly buffer DyKeepBuf { float dyKeep[]; };
 layout(std430, set = 0, binding = DY_BINDING + 4) readonly buffer DyGateBuf { DY_T dyGate[]; };
@@ -61,11 +71,11 @@ DyImage dyImage(uint n, uint k, uint KT) {
 // dyOf returns dy at element i = pixel*KT + k.
 DY_T dyOf(uint i, DyChannel ch, DyImage im) {
     DY_T dz = DY_T(0.0);
-    if (!DY_NOG) dz = g[i];
+    if (!DY_NOG) dz = DY_LOAD(g[i]);
     if (DY_KEEP) dz *= im.keep;
     if (DY_GATE) dz = dz * im.gate + im.e;
     DY_T d = DY_T(0.0);
-    if (DY_BN || DY_ACT != 0) d = y[i] - ch.mean;
+    if (DY_BN || DY_ACT != 0) d = DY_LOAD(y[i]) - ch.mean;
     if (DY_ACT != 0) dz *= actGrad(DY_ACT, ch.scale * d + ch.beta);
     if (DY_BN) dz = ch.scale * dz + ch.b * d + ch.c;
     return dz;

@@ -5,10 +5,20 @@
 // A padded tap is 0 after all of it: the caller selects. Paths that are off vanish in specialization.
 //
 // Define before including:
-//   PENDING_T        float or vec4: channels that one call handles; every index and CT below count in T
+//   PENDING_WIDTH    1 or 4: channels that one call handles, a PENDING_T, stored as PENDING_E; every index and CT below count in T
 //   PENDING_ID       first of 3 constant ids
 //   PENDING_BINDING  first of 2 bindings: inBN [6][C], inGate [N][C]
 #include "act.glsl"
+#include "elem.glsl"
+#if PENDING_WIDTH == 4
+#define PENDING_T vec4
+#define PENDING_E E4
+#define PENDING_LOAD load4
+#else
+#define PENDING_T float
+#define PENDING_E E1
+#define PENDING_LOAD load1
+#endif
 
 layout(constant_id = PENDING_ID) const bool IN_BN = false;
 layout(constant_id = PENDING_ID + 1) const uint IN_ACT = 0;

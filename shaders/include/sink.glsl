@@ -7,11 +7,23 @@
 // Sums are S = sum dz and T = sum dz*yhat, yhat = (y - mean)*rstd. Paths that are off vanish in specialization.
 //
 // Define before including:
-//   SINK_T        float or vec4: channels that one call handles; every index and CT below count in T
+//   SINK_WIDTH    1 or 4: channels that one call handles, a SINK_T, stored as SINK_E; every index and CT below count in T
 //   SINK_ID       first of 6 constant ids
 //   SINK_BINDING  first of 6 bindings: dx, add, x (the raw output y) [N H W C], sinkBN [6][C], sinkKeep [N],
 //                 sums [parts][2][C] or, with SE, [N][parts][3][C]
 #include "act.glsl"
+#include "elem.glsl"
+#if SINK_WIDTH == 4
+#define SINK_T vec4
+#define SINK_E E4
+#define SINK_LOAD load4
+#define SINK_STORE store4
+#else
+#define SINK_T float
+#define SINK_E E1
+#define SINK_LOAD load1
+#define SINK_STORE store1
+#endif
 
 layout(constant_id = SINK_ID) const bool SINK_ADD = false;
 layout(constant_id = SINK_ID + 1) const bool SINK_KEEP = false;
@@ -20,9 +32,9 @@ layout(constant_id = SINK_ID + 3) const bool SINK_SUMS_ONLY = false;
 layout(constant_id = SINK_ID + 4) const bool SINK_SE = false;
 layout(constant_id = SINK_ID + 5) const uint SINK_ACT = 0;
 
-layout(std430, set = 0, binding = SINK_BINDING) writeonly buffer DxBuf { SINK_T dx[]; };
-layout(std430, set = 0, binding = SINK_BINDING + 1) readonly buffer AddBuf { SINK_T add[]; };
-layout(std430, set = 0, binding = SINK_BINDING + 2) readonly buffer XBuf { SINK_T x[]; };
+layout(std430, set = 0, binding = SINK_BINDING) writeonly buffer DxBuf { SINK_E dx[]; };
+layout(std430, set = 0, binding = SINK_BINDING + 1) readonly buffer AddBuf { SINK_E add[]; };
+layout(std430, set = 0, binding = SINK_BINDING + 2) readonly buffer XBuf { SINK_E x[]; };
 layout(std430, set = 0, binding = SINK_BINDING + 3) readonly buffer SinkBNBuf { SINK_T sinkBN[]; };
 layout(std430, set = 0, binding = SINK_BINDING + 4) readonly buffer SinkKeepBuf { float sinkKeep[]; };
 layout(std430, set = 0, binding = SINK_BINDING + 5) writeonly buffer SumsBuf { SINK_T sums[]; };
@@ -49,10 +61,10 @@ SinkSums sinkAdd(SinkSums a, SinkSums b) { return SinkSums(a.s0 + b.s0, a.s1 + b
 
 // sinkStore disposes of du at element i = pixel*CT + c, a pixel of image n, and adds to acc.
 void sinkStore(SINK_T du, uint i, uint n, SinkChannel ch, inout SinkSums acc) {
-    if (SINK_ADD) du += add[i];
+    if (SINK_ADD) du += SINK_LOAD(add[i]);
     SINK_T dz = du;
     if (SINK_SUMS) {
-        SINK_T d = x[i] - ch.mean;
+        SINK_T d = SINK_LOAD(x[i]) - ch.mean;
         SINK_T yhat = d * ch.rstd;
         SINK_T u, slope;
         actBoth(SINK_ACT, ch.scale * d + ch.beta, u, slope);
@@ -67,7 +79,7 @@ void sinkStore(SINK_T du, uint i, uint n, SinkChannel ch, inout SinkSums acc) {
             acc.s1 += dz * yhat;
         }
     }
-    dx[i] = SINK_ACT != 0 && !SINK_SUMS_ONLY && !SINK_SE ? dz : du;
+    dx[i] = SINK_STORE(SINK_ACT != 0 && !SINK_SUMS_ONLY && !SINK_SE ? dz : du);
 }
 
 // sinkWrite stores the sums of one part: row = part, with SE n*parts + part.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +20,7 @@ type variant struct {
 	Source      string            `toml:"source"`      // file below the shaders folder
 	Defines     map[string]string `toml:"defines"`     // preprocessor definitions
 	Needs       []string          `toml:"needs"`       // Vulkan features and extensions
+	Elements    []string          `toml:"elements"`    // also compiled for these element types, as NAME_f16 and NAME_bf16
 	Target      string            `toml:"target"`      // glslang's --target-env; empty: defaultTarget
 	Description string            `toml:"description"` // one sentence for the Go doc comment
 }
@@ -28,6 +30,27 @@ const defaultTarget = "vulkan1.1"
 
 // stem is the source's name without ".comp".
 func (v variant) stem() string { return strings.TrimSuffix(v.Source, ".comp") }
+
+// elements are the element types of include/elem.glsl beside float32: what they define and how they are described.
+var elements = map[string]struct{ define, text string }{
+	"f16":  {"ELEM_F16", "activations are float16."},
+	"bf16": {"ELEM_BF16", "activations are bfloat16."},
+}
+
+// withElement is the variant compiled for another element type.
+func (v variant) withElement(name string) variant {
+	e := elements[name]
+	v.Name += "_" + name
+	v.Description = strings.TrimSuffix(v.Description, ".") + "; " + e.text
+	v.Defines = maps.Clone(v.Defines)
+	if v.Defines == nil {
+		v.Defines = map[string]string{}
+	}
+	v.Defines[e.define] = "1"
+	v.Needs = append(slices.Clone(v.Needs), "storageBuffer16BitAccess")
+	v.Elements = nil
+	return v
+}
 
 var (
 	variantName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
@@ -78,6 +101,11 @@ func loadVariants(path string) ([]variant, error) {
 		if v.Target != "" && !targetName.MatchString(v.Target) {
 			bad("variant %s: target is %q, want vulkan1.1 or newer", v.Name, v.Target)
 		}
+		for _, e := range v.Elements {
+			if _, ok := elements[e]; !ok {
+				bad("variant %s: element type is %q, want f16 or bf16", v.Name, e)
+			}
+		}
 		if v.Description == "" {
 			bad("variant %s has no description", v.Name)
 		}
@@ -85,6 +113,14 @@ func loadVariants(path string) ([]variant, error) {
 	}
 	if len(ds) > 0 {
 		return nil, ds
+	}
+	for _, v := range file.Variant {
+		for _, e := range v.Elements {
+			if seen[v.Name+"_"+e] {
+				return nil, diagnostics{{path, lineOf(data, `"`+v.Name+`"`), "error", fmt.Sprintf("variant %s_%s is listed and made by elements", v.Name, e)}}
+			}
+			file.Variant = append(file.Variant, v.withElement(e))
+		}
 	}
 	slices.SortFunc(file.Variant, func(a, b variant) int { return strings.Compare(a.Name, b.Name) })
 	return file.Variant, nil

@@ -49,7 +49,7 @@ func timing(c workload.Config, ceiling Ceiling, flops, bytes int64, times []time
 	if n := len(times); n%2 == 0 {
 		median = (times[n/2-1] + times[n/2]) / 2
 	}
-	r := Result{Model: c.Variant.Name, Size: c.Size, Batch: c.Batch, Precision: "f32", Mode: c.Mode.String(),
+	r := Result{Model: c.Variant.Name, Size: c.Size, Batch: c.Batch, Precision: c.Elem.String(), Mode: c.Mode.String(),
 		MedianMS: millis(median), MinMS: millis(times[0]), CeilingShare: ceiling.share(flops, bytes, median)}
 	if ns := float64(median.Nanoseconds()); ns > 0 {
 		r.ImagesPerS = float64(c.Batch) / ns * 1e9

@@ -23,6 +23,7 @@ type Config struct {
 	Size    int // side of the square images
 	Mode    layers.Mode
 	Padding kernels.Padding
+	Elem    kernels.Elem // how activations are stored
 	NoFuse  bool
 	Method  layers.Method // optimizer of a training step
 }
@@ -50,7 +51,7 @@ func Declare(dev *vk.Device, c Config) (*Workload, error) {
 		return nil, err
 	}
 	w := &Workload{Config: c, Model: m, dev: dev}
-	o := effnetv2.BuildOptions{Mode: c.Mode, Batch: c.Batch, H: c.Size, W: c.Size, Padding: c.Padding, NoFuse: c.NoFuse}
+	o := effnetv2.BuildOptions{Mode: c.Mode, Batch: c.Batch, H: c.Size, W: c.Size, Padding: c.Padding, Elem: c.Elem, NoFuse: c.NoFuse}
 	if c.Mode == layers.Train {
 		slot := func(name string, set *layers.ParamSet) *vk.Buffer {
 			b := dev.DeclareBuffer(name, set.Bytes())
@@ -161,11 +162,11 @@ func (w *Workload) Realize(ctx context.Context, o *vk.BuildOptions) error {
 		return err
 	}
 	random := rand.New(rand.NewPCG(w.seed, 0))
-	image := make([]byte, w.Net.Image.Bytes)
-	for i := 0; i < len(image); i += 4 {
-		binary.LittleEndian.PutUint32(image[i:], math.Float32bits(float32(random.NormFloat64())))
+	image := make([]float32, w.Net.Image.Bytes/w.Elem.Bytes())
+	for i := range image {
+		image[i] = float32(random.NormFloat64())
 	}
-	if err := w.dev.Upload(w.Net.Image.Range(), image); err != nil {
+	if err := w.dev.Upload(w.Net.Image.Range(), w.Elem.Append(nil, image)); err != nil {
 		return err
 	}
 	if w.Net.Loss == nil {
