@@ -40,20 +40,33 @@ type Result struct {
 	Section string  `json:"section,omitempty"` // "forward", "backward", "optimizer"
 	Count   int     `json:"count,omitempty"`   // such dispatches in a step
 	Share   float64 `json:"share,omitempty"`   // of the device time of all dispatches of the step
+
+	Bound   Bound   `json:"bound"`    // the ceiling that CeilingShare is of; in a step the one that most of FloorMS is due to
+	FloorMS float64 `json:"floor_ms"` // time at the ceilings, dispatches one after another: CeilingShare of the median
 }
 
-// timing turns the times of one piece of work into a result.
-func timing(c workload.Config, ceiling Ceiling, flops, bytes int64, times []time.Duration) Result {
+// timing turns the times of work that calls do one after another into a result.
+func timing(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times []time.Duration) Result {
 	slices.Sort(times)
 	median := times[len(times)/2]
 	if n := len(times); n%2 == 0 {
 		median = (times[n/2-1] + times[n/2]) / 2
 	}
 	r := Result{Model: c.Variant.Name, Size: c.Size, Batch: c.Batch, Precision: c.Elem.String(), Mode: c.Mode.String(),
-		MedianMS: millis(median), MinMS: millis(times[0]), CeilingShare: ceiling.share(flops, bytes, median)}
+		MedianMS: millis(median), MinMS: millis(times[0])}
+	var flops, bytes int64
+	least := floors{}
+	for _, call := range calls {
+		flops += call.FLOPs
+		bytes += call.Read + call.Written
+		least.add(ceiling.floor(call))
+	}
+	floor, bound := least.total()
+	r.FloorMS, r.Bound = floor/1e6, bound
 	if ns := float64(median.Nanoseconds()); ns > 0 {
 		r.ImagesPerS = float64(c.Batch) / ns * 1e9
 		r.GFLOPS, r.GBps = float64(flops)/ns, float64(bytes)/ns
+		r.CeilingShare = floor / ns
 	}
 	return r
 }
@@ -109,12 +122,7 @@ func Step(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceilin
 			times = append(times, time.Since(begin))
 		}
 	}
-	var flops, bytes int64
-	for _, call := range s.calls {
-		flops += call.FLOPs
-		bytes += call.Read + call.Written
-	}
-	r := timing(c, ceiling, flops, bytes, times)
+	r := timing(c, ceiling, s.calls, times)
 	r.Suite, r.Name, r.FirstStepMS = c.Mode.String(), "step", millis(s.firstStep)
 	return r, nil
 }
@@ -170,7 +178,7 @@ func distinct(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times [][
 	var results []Result
 	var total float64
 	for _, g := range groups {
-		r := timing(c, ceiling, g.FLOPs, g.Read+g.Written, g.times)
+		r := timing(c, ceiling, []vk.CallInfo{g.CallInfo}, g.times)
 		r.Suite, r.Name, r.Kernel, r.Section, r.Count, r.FirstStepMS = "kernels", g.Label, g.Shader, g.Section, g.count, firstStepMS
 		total += r.MedianMS * float64(r.Count)
 		results = append(results, r)
@@ -182,41 +190,4 @@ func distinct(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times [][
 	}
 	slices.SortStableFunc(results, func(a, b Result) int { return cmp.Compare(b.Share, a.Share) })
 	return results
-}
-
-// Group is what the dispatches of one kernel take of a step together.
-type Group struct {
-	Section, Kernel    string
-	Count              int
-	MS, Share          float64
-	GFLOPS, GBps, Roof float64 // Roof: share of the ceiling, weighted by time
-}
-
-// ByKernel sums the results of Kernels by section and kernel, those that take the most first.
-func ByKernel(results []Result) []Group {
-	index := map[[2]string]int{}
-	var groups []Group
-	for _, r := range results {
-		k := [2]string{r.Section, r.Kernel}
-		at, ok := index[k]
-		if !ok {
-			at = len(groups)
-			index[k] = at
-			groups = append(groups, Group{Section: r.Section, Kernel: r.Kernel})
-		}
-		g, ms := &groups[at], r.MedianMS*float64(r.Count)
-		g.Count += r.Count
-		g.MS += ms
-		g.Share += r.Share
-		g.GFLOPS += r.GFLOPS * ms
-		g.GBps += r.GBps * ms
-		g.Roof += r.CeilingShare * ms
-	}
-	for i := range groups {
-		if g := &groups[i]; g.MS > 0 {
-			g.GFLOPS, g.GBps, g.Roof = g.GFLOPS/g.MS, g.GBps/g.MS, g.Roof/g.MS
-		}
-	}
-	slices.SortStableFunc(groups, func(a, b Group) int { return cmp.Compare(b.MS, a.MS) })
-	return groups
 }

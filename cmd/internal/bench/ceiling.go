@@ -2,6 +2,8 @@ package bench
 
 import (
 	"context"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed-8d806880/vkeffnet/shaders"
@@ -10,18 +12,67 @@ import (
 
 // Ceiling is the best that a device was seen to do on work that is nothing but arithmetic or nothing but traffic.
 type Ceiling struct {
-	GFLOPS float64 `json:"gflops"` // 10^9 float32 operations a second; a multiply-add counts two
-	GBps   float64 `json:"gbps"`   // 10^9 bytes a second, read and written
+	GFLOPS        float64 `json:"gflops"`                   // 10^9 float32 operations a second; a multiply-add counts two
+	GBps          float64 `json:"gbps"`                     // 10^9 bytes a second, read and written
+	CoopMatGFLOPS float64 `json:"coopmat_gflops,omitempty"` // 10^9 operations a second in cooperative matrices; 0: not measured
 }
 
-// share is the part of the ceiling that work of so many operations and bytes reaches in d: the time that the slower of
-// both ceilings allows over d. Work that stays in a cache can exceed 1.
-func (c Ceiling) share(flops, bytes int64, d time.Duration) float64 {
-	if d <= 0 || c.GFLOPS == 0 || c.GBps == 0 {
-		return 0
+// Bound names the ceiling that work of some kind meets first.
+type Bound string
+
+// The ceilings of a device.
+const (
+	Bandwidth  Bound = "bandwidth"
+	Arithmetic Bound = "arithmetic"
+	Matrix     Bound = "matrix" // arithmetic in cooperative matrices
+)
+
+// floor is the least time, in nanoseconds, in which a device at its ceilings does a dispatch: the longer of its arithmetic
+// and its traffic. Bound is the ceiling that sets it. Work that stays in a cache can be done in less.
+func (c Ceiling) floor(call vk.CallInfo) (ns float64, bound Bound) {
+	rate := c.GFLOPS
+	bound = Arithmetic
+	if c.CoopMatGFLOPS > 0 && matrixShaders()[call.Shader] {
+		rate, bound = c.CoopMatGFLOPS, Matrix
 	}
-	ideal := max(float64(flops)/c.GFLOPS, float64(bytes)/c.GBps) // ns
-	return ideal / float64(d.Nanoseconds())
+	if rate > 0 {
+		ns = float64(call.FLOPs) / rate
+	}
+	if c.GBps > 0 {
+		if moving := float64(call.Read+call.Written) / c.GBps; moving >= ns {
+			return moving, Bandwidth
+		}
+	}
+	return ns, bound
+}
+
+// matrixShaders names the shaders that compute in cooperative matrices.
+var matrixShaders = sync.OnceValue(func() map[string]bool {
+	names := map[string]bool{}
+	for _, s := range shaders.All {
+		for _, need := range s.Needs {
+			if need == "cooperativeMatrix" || strings.HasSuffix(need, "_cooperative_matrix") || strings.HasSuffix(need, "_cooperative_matrix2") {
+				names[s.Name] = true
+			}
+		}
+	}
+	return names
+})
+
+// floors adds up the floors of dispatches by what binds them.
+type floors map[Bound]float64
+
+func (f floors) add(ns float64, bound Bound) { f[bound] += ns }
+
+// total is the floor of all dispatches one after another, and the ceiling that most of it is due to.
+func (f floors) total() (ns float64, bound Bound) {
+	for _, b := range []Bound{Bandwidth, Arithmetic, Matrix} {
+		ns += f[b]
+		if bound == "" || f[b] > f[bound] {
+			bound = b
+		}
+	}
+	return ns, bound
 }
 
 const (

@@ -3,6 +3,7 @@ package table
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -38,6 +39,40 @@ func Millis(d time.Duration) string { return digits(float64(d) / 1e6) }
 
 // Percent formats a share of 1.
 func Percent(x float64) string { return fmt.Sprintf("%.1f%%", 100*x) }
+
+// Bar draws the part [from, to] of 1 as a bar in a field of width columns, in half columns. A part that is not empty is
+// at least half a column long.
+func Bar(from, to float64, width int) string {
+	halves := 2 * width
+	lo := min(max(int(from*float64(halves)+0.5), 0), halves)
+	hi := min(max(int(to*float64(halves)+0.5), lo), halves)
+	if lo == hi && to > from {
+		lo = min(lo, halves-1)
+		hi = lo + 1
+	}
+	var b strings.Builder
+	for i := 0; i < hi; i += 2 {
+		switch {
+		case i+2 <= lo:
+			b.WriteByte(' ')
+		case i < lo:
+			b.WriteRune('▐')
+		case i+1 == hi:
+			b.WriteRune('▌')
+		default:
+			b.WriteRune('█')
+		}
+	}
+	return b.String()
+}
+
+// Cut shortens a text to at most width characters, the last of which then says so.
+func Cut(s string, width int) string {
+	if r := []rune(s); len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return s
+}
 
 // Group formats an integer with commas between the thousands.
 func Group(n int64) string {

@@ -35,3 +35,16 @@ func TestFormat(t *testing.T) {
 	assert.Equal(t, "-1,234", table.Group(-1234))
 	assert.Equal(t, "12.5%", table.Percent(0.125))
 }
+
+func TestBar(t *testing.T) {
+	for _, row := range []struct {
+		from, to float64
+		want     string
+	}{
+		{0, 1, "████"}, {0, 0.5, "██"}, {0.125, 0.5, "▐█"}, {0.25, 0.625, " █▌"}, {0, 0, ""}, {0, 1e-6, "▌"}, {0.125, 0.13, "▐"}, {1 - 1e-6, 1, "   ▐"},
+	} {
+		assert.Equal(t, row.want, table.Bar(row.from, row.to, 4), "%v to %v", row.from, row.to)
+	}
+	assert.Equal(t, "größer", table.Cut("größer", 6))
+	assert.Equal(t, "größ…", table.Cut("größer", 5))
+}

@@ -1,0 +1,4 @@
+package bench
+
+// Floor is Ceiling.floor.
+var Floor = Ceiling.floor
