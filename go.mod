@@ -15,6 +15,7 @@ require (
 	github.com/x448/float16 v0.8.4
 	golang.org/x/image v0.25.0
 	golang.org/x/sync v0.16.0
+	golang.org/x/sys v0.33.0
 	golang.org/x/term v0.32.0
 	gonum.org/v1/plot v0.16.0
 	pgregory.net/rapid v1.2.0
@@ -35,7 +36,6 @@ require (
 	github.com/mattn/go-runewidth v0.0.16 // indirect
 	github.com/pmezard/go-difflib v1.0.0 // indirect
 	github.com/rivo/uniseg v0.4.7 // indirect
-	golang.org/x/sys v0.33.0 // indirect
 	golang.org/x/text v0.23.0 // indirect
 	golang.org/x/tools v0.32.0 // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect

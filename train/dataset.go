@@ -123,6 +123,9 @@ func (s *subset) Label(i int) int             { return s.Dataset.Label(s.index[i
 func (s *subset) Image(i int) (Pixels, error) { return s.Dataset.Image(s.index[i]) }
 func (s *subset) Name(i int) string           { return s.Dataset.Name(s.index[i]) }
 func (s *subset) maxSize() (w, h int)         { return maxSize(s.Dataset) }
+func (s *subset) imageInto(i int, pix *[]byte) (Pixels, error) {
+	return imageInto(s.Dataset, s.index[i], pix)
+}
 
 // Split parts d by class: of a class of n images, round(share*n) drawn with the seed go to val, but at least one
 // stays on either side where n > 1; a class of one image stays in train. Both parts keep d's order.

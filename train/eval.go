@@ -131,7 +131,7 @@ func (e *evaluator) run(ctx context.Context, ds Dataset, read func(i int, item [
 		}
 		return nil
 	}
-	var flights []*flight
+	var flights []flight
 	defer func() { err = errors.Join(err, drain(context.WithoutCancel(ctx), flights, finish)) }()
 	for {
 		b, err := loader.Next(ctx)
@@ -141,14 +141,14 @@ func (e *evaluator) run(ctx context.Context, ds Dataset, read func(i int, item [
 		if err != nil {
 			return err
 		}
-		f, err := e.pipe.submit(b, &kernels.StepScalars{LossScale: 1})
+		f, err := e.pipe.submit(b, kernels.StepScalars{LossScale: 1})
 		if err != nil {
 			return err
 		}
 		if flights = append(flights, f); len(flights) == slots-1 {
 			oldest := flights[0]
 			flights = flights[1:]
-			if err := drain(ctx, []*flight{oldest}, finish); err != nil {
+			if err := drain(ctx, []flight{oldest}, finish); err != nil {
 				return err
 			}
 		}

@@ -1,9 +1,12 @@
 package train
 
 import (
+	"context"
 	"io"
+	"log/slog"
 
 	"github.com/seed-8d806880/vkeffnet/kernels"
+	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
 // Internals that tests look at.
@@ -30,7 +33,7 @@ func (a *Augment) Draw(at StepSettings, image, w, h int) (x, y, cw, ch int, row 
 }
 
 func Shrink(px Pixels, x, y, w, h, size int) (pix []byte, sw, sh int) {
-	return shrink(px, rect{x, y, w, h}, size)
+	return shrink(nil, px, rect{x, y, w, h}, size)
 }
 
 func (c EvalCrop) Region(w, h, size int) (x, y, cw, ch int) {
@@ -48,3 +51,52 @@ func WriteCheckpoint(f interface {
 
 // NewProgressAt is NewProgress with a clock and the choice that it makes.
 var NewProgressAt = newProgress
+
+// Loop is the inside of a run, one step at a time. The caller closes it before the device.
+type Loop struct {
+	t      *trainer
+	s      *steps
+	loader *Loader
+}
+
+// NewLoop prepares a run up to its first step.
+func NewLoop(ctx context.Context, dev *vk.Device, cfg *Config) (*Loop, error) {
+	l := &Loop{t: &trainer{dev: dev, cfg: *cfg, o: RunOptions{Log: slog.New(slog.NewTextHandler(io.Discard, nil))}}}
+	err := l.t.prepare(ctx)
+	var sampler *Sampler
+	if err == nil {
+		sampler, err = NewSampler(l.t.train.Len(), cfg.Batch, cfg.Seed)
+	}
+	if err == nil {
+		l.loader, err = NewLoader(LoaderConfig{Data: l.t.train, Next: TrainRequests(l.t.plan, sampler, cfg.Augment(), 0),
+			Buffers: l.t.staging.buffers(), Workers: cfg.Workers})
+	}
+	if err == nil {
+		l.s = newSteps(l.t, l.loader)
+		l.s.stage, err = l.t.enter(ctx, 0)
+	}
+	if err != nil {
+		l.Close()
+	}
+	return l, err
+}
+
+// Next is the step of the run's loop.
+func (l *Loop) Next(ctx context.Context) error { return l.s.next(ctx) }
+
+// Steps counts the steps submitted, Unread those of them whose figures have not been read.
+func (l *Loop) Steps() int  { return l.t.step }
+func (l *Loop) Unread() int { return len(l.s.flights) }
+
+// LastEnded reports whether the device has ended the step submitted last.
+func (l *Loop) LastEnded() (bool, error) { return l.s.flights[len(l.s.flights)-1].end.Done() }
+
+func (l *Loop) Close() {
+	if l.s != nil {
+		l.s.end(context.Background())
+	}
+	if l.loader != nil {
+		l.loader.Close()
+	}
+	l.t.close()
+}

@@ -225,7 +225,13 @@ func (d *IDX) Name(i int) string { return fmt.Sprintf("%s %d", d.name, i) }
 
 // Image returns image i; it cannot fail.
 func (d *IDX) Image(i int) (Pixels, error) {
-	px := Pixels{W: d.w, H: d.h, Pix: make([]byte, 4*d.w*d.h)}
+	var pix []byte
+	return d.imageInto(i, &pix)
+}
+
+func (d *IDX) imageInto(i int, pix *[]byte) (Pixels, error) {
+	*pix = resize(*pix, 4*d.w*d.h)
+	px := Pixels{W: d.w, H: d.h, Pix: *pix}
 	src := d.pix[i*d.w*d.h*d.ch:][:d.w*d.h*d.ch]
 	for j := range d.w * d.h {
 		p := src[j*d.ch : (j+1)*d.ch]
@@ -233,7 +239,8 @@ func (d *IDX) Image(i int) (Pixels, error) {
 		if d.ch == 3 {
 			g, b = p[1], p[2]
 		}
-		copy(px.Pix[4*j:], []byte{r, g, b, 255})
+		q := px.Pix[4*j : 4*j+4]
+		q[0], q[1], q[2], q[3] = r, g, b, 255
 	}
 	return px, nil
 }

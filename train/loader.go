@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/seed-8d806880/vkeffnet/kernels"
@@ -69,8 +70,8 @@ func EvalRequests(n, batch, size int, crop EvalCrop) func() (Request, bool) {
 	}
 }
 
-// Batch is a loaded batch. Its Pixels are the front of one of the loader's buffers, which belongs to the batch until
-// Release.
+// Batch is a loaded batch. Its Pixels are the front of one of the loader's buffers. The loader fills batch and buffer anew
+// after Release: nothing of them may be used any more.
 type Batch struct {
 	Request
 	Pixels []byte             // the packed source images, RGBX, in order, without gaps
@@ -81,13 +82,13 @@ type Batch struct {
 	images []sample
 	left   int // images still to be read; guarded by Loader.mu
 	err    error
-	done   chan struct{}
+	done   chan struct{} // gets a value when the batch is packed
 	loader *Loader
 }
 
 // sample is one image after decoding, cropping and shrinking.
 type sample struct {
-	pix []byte
+	pix []byte // of Loader.spare
 	row kernels.ImageRow
 	err error
 }
@@ -100,11 +101,8 @@ func (b *Batch) Encode(images, labels []byte) {
 	}
 }
 
-// Release gives the batch's buffer back to the loader. Call it once, when the device has read Pixels.
-func (b *Batch) Release() {
-	b.Pixels = nil
-	b.loader.free <- b.buffer
-}
+// Release gives the batch and its buffer back to the loader. Call it once, when the device has read Pixels.
+func (b *Batch) Release() { b.loader.free <- b }
 
 // LoaderConfig says what a Loader reads and where it puts it.
 type LoaderConfig struct {
@@ -115,15 +113,17 @@ type LoaderConfig struct {
 }
 
 // Loader reads batches ahead of their use, in order, in goroutines of its own: as many batches as it has buffers.
-// Next and Close are for one goroutine; Batch.Release may be called from any.
+// Next and Close are for one goroutine; Batch.Release may be called from any. Batches and the memory of their images are
+// used again and again, so that in the long run nothing is allocated but what the data set allocates.
 type Loader struct {
 	cfg    LoaderConfig
 	cancel context.CancelFunc
-	free   chan []byte
+	free   chan *Batch
 	ready  chan *Batch
 	work   chan task
 	group  sync.WaitGroup
 	mu     sync.Mutex
+	spare  [][]byte // memory of samples that have been packed; guarded by mu
 	failed error
 }
 
@@ -146,12 +146,12 @@ func NewLoader(cfg LoaderConfig) (*Loader, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Loader{
 		cfg: cfg, cancel: cancel,
-		free:  make(chan []byte, len(cfg.Buffers)),
+		free:  make(chan *Batch, len(cfg.Buffers)),
 		ready: make(chan *Batch, len(cfg.Buffers)),
 		work:  make(chan task),
 	}
 	for _, b := range cfg.Buffers {
-		l.free <- b
+		l.free <- &Batch{buffer: b, done: make(chan struct{}, 1), loader: l}
 	}
 	l.group.Add(1 + cfg.Workers)
 	go l.dispatch(ctx)
@@ -167,9 +167,9 @@ func (l *Loader) dispatch(ctx context.Context) {
 	defer close(l.ready)
 	defer close(l.work)
 	for {
-		var buffer []byte
+		var b *Batch
 		select {
-		case buffer = <-l.free:
+		case b = <-l.free:
 		case <-ctx.Done():
 			return
 		}
@@ -177,10 +177,11 @@ func (l *Loader) dispatch(ctx context.Context) {
 		if !ok {
 			return
 		}
-		b := &Batch{Request: r, buffer: buffer, images: make([]sample, len(r.Index)), left: len(r.Index),
-			done: make(chan struct{}), loader: l}
+		n := len(r.Index)
+		b.Request, b.Pixels, b.left, b.err = r, nil, n, nil
+		b.images, b.Images, b.Labels = resize(b.images, n), resize(b.Images, n), resize(b.Labels, n)
 		l.ready <- b // has room: there are no more batches than buffers
-		for i := range r.Index {
+		for i := range n {
 			select {
 			case l.work <- task{b, i}:
 			case <-ctx.Done():
@@ -190,23 +191,27 @@ func (l *Loader) dispatch(ctx context.Context) {
 	}
 }
 
+// resize returns a slice of n elements in the memory of s where it suffices.
+func resize[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
+
 // read decodes images; whoever finishes a batch packs it.
 func (l *Loader) read(ctx context.Context) {
 	defer l.group.Done()
+	var scratch []byte // of what the data set decodes
 	for {
 		select {
 		case t, ok := <-l.work:
 			if !ok {
 				return
 			}
-			t.b.images[t.i] = l.sample(&t.b.Request, t.i)
+			t.b.images[t.i] = l.sample(&t.b.Request, t.i, &scratch)
 			l.mu.Lock()
 			t.b.left--
 			last := t.b.left == 0
 			l.mu.Unlock()
 			if last {
 				t.b.err = t.b.pack()
-				close(t.b.done)
+				t.b.done <- struct{}{} // has room: Next takes it before the batch comes back
 			}
 		case <-ctx.Done():
 			return
@@ -214,9 +219,35 @@ func (l *Loader) read(ctx context.Context) {
 	}
 }
 
+// inPlace is what a Dataset has whose images can be put into given memory, which is replaced where it does not suffice.
+type inPlace interface {
+	imageInto(i int, pix *[]byte) (Pixels, error)
+}
+
+// imageInto is Dataset.Image in given memory where the data set can do that.
+func imageInto(d Dataset, i int, pix *[]byte) (Pixels, error) {
+	if p, ok := d.(inPlace); ok {
+		return p.imageInto(i, pix)
+	}
+	return d.Image(i)
+}
+
+// spareMemory returns memory of a sample that has been packed, or nil.
+func (l *Loader) spareMemory() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(l.spare)
+	if n == 0 {
+		return nil
+	}
+	pix := l.spare[n-1]
+	l.spare = l.spare[:n-1]
+	return pix
+}
+
 // sample reads one image, crops it to what the step uses of it and shrinks it to fewer than twice the step's size.
-func (l *Loader) sample(r *Request, i int) sample {
-	px, err := l.cfg.Data.Image(r.Index[i])
+func (l *Loader) sample(r *Request, i int, scratch *[]byte) sample {
+	px, err := imageInto(l.cfg.Data, r.Index[i], scratch)
 	if err != nil {
 		return sample{err: err}
 	}
@@ -229,7 +260,7 @@ func (l *Loader) sample(r *Request, i int) sample {
 		region, s.row = r.EvalCrop.region(px.W, px.H, r.Size), kernels.ImageRow{Lambda: 1, Partner: uint32(i)}
 	}
 	var w, h int
-	s.pix, w, h = shrink(px, region, r.Size)
+	s.pix, w, h = shrink(l.spareMemory(), px, region, r.Size)
 	s.row.Width, s.row.Height = uint32(w), uint32(h)
 	s.row.CropWidth, s.row.CropHeight = scaled(region.w, r.Size), scaled(region.h, r.Size)
 	return s
@@ -237,6 +268,7 @@ func (l *Loader) sample(r *Request, i int) sample {
 
 // pack copies the images into the buffer and fills the tables.
 func (b *Batch) pack() error {
+	defer b.spare()
 	n := 0
 	for _, s := range b.images {
 		if s.err != nil {
@@ -247,7 +279,6 @@ func (b *Batch) pack() error {
 	if n > len(b.buffer) {
 		return fmt.Errorf("train: a batch of %d images has %d bytes, want at most the buffer's %d", len(b.images), n, len(b.buffer))
 	}
-	b.Images, b.Labels = make([]kernels.ImageRow, len(b.images)), make([]Label, len(b.images))
 	at := 0
 	for i, s := range b.images {
 		copy(b.buffer[at:], s.pix)
@@ -264,8 +295,21 @@ func (b *Batch) pack() error {
 			Lambda: s.row.Lambda, Weight: weight,
 		}
 	}
-	b.Pixels, b.images = b.buffer[:at], nil
+	b.Pixels = b.buffer[:at]
 	return nil
+}
+
+// spare gives the memory of the images back to the loader.
+func (b *Batch) spare() {
+	l := b.loader
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range b.images {
+		if pix := b.images[i].pix; pix != nil {
+			l.spare = append(l.spare, pix)
+		}
+		b.images[i] = sample{}
+	}
 }
 
 // Next returns the next batch, ErrEnd after the last one, or ctx's error. The error of an image that cannot be read

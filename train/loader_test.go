@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -128,7 +129,7 @@ func TestTrainLoader(t *testing.T) {
 			}
 			require.NoError(t, err)
 			kept := *b
-			kept.Pixels = append([]byte(nil), b.Pixels...)
+			kept.Pixels, kept.Images, kept.Labels = slices.Clone(b.Pixels), slices.Clone(b.Images), slices.Clone(b.Labels)
 			b.Release()
 			all = append(all, &kept)
 		}

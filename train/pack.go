@@ -54,11 +54,12 @@ func BatchBytes(d Dataset, batch, size int) int64 {
 }
 
 // shrink copies a region of px and averages it over boxes of boxFactor pixels, rounding to nearest; boxes at the
-// right and bottom edge that the region does not fill are averages of what they have.
-func shrink(px Pixels, r rect, size int) (pix []byte, w, h int) {
+// right and bottom edge that the region does not fill are averages of what they have. The result lies in memory where that
+// suffices.
+func shrink(memory []byte, px Pixels, r rect, size int) (pix []byte, w, h int) {
 	fx, fy := boxFactor(r.w, size), boxFactor(r.h, size)
 	w, h = (r.w+fx-1)/fx, (r.h+fy-1)/fy
-	pix = make([]byte, 4*w*h)
+	pix = resize(memory, 4*w*h)
 	if fx == 1 && fy == 1 {
 		for y := range h {
 			copy(pix[4*w*y:4*w*(y+1)], px.Pix[4*(px.W*(r.y+y)+r.x):])

@@ -14,7 +14,7 @@ import (
 )
 
 // slots is how many batches are between the loader and the device: one that the device computes on, one that waits for
-// it, and one that is being read.
+// it, and one that is being read. It is more than ahead.
 const slots = 3
 
 // staging is the host-visible memory of the batches in flight, shared by all image sizes of a run.
@@ -93,17 +93,17 @@ func (g *staging) buffers() [][]byte {
 }
 
 // of finds the slot whose memory a batch was read into.
-func (g *staging) of(b *Batch) *slot {
-	for _, s := range g.slots {
+func (g *staging) of(b *Batch) int {
+	for i, s := range g.slots {
 		if &b.Pixels[0] == &s.pixels.Bytes()[0] {
-			return s
+			return i
 		}
 	}
 	panic("train: internal error: a batch outside the staging memory")
 }
 
 // write puts a batch's tables and the step's scalars into the slot.
-func (s *slot) write(b *Batch, scalars *kernels.StepScalars) {
+func (s *slot) write(b *Batch, scalars kernels.StepScalars) {
 	in := s.input.Bytes()
 	scalars.Encode(in)
 	b.Encode(in[s.tableOffset():], in[kernels.StepBytes:])
@@ -204,22 +204,17 @@ func (p *pipeline) release() {
 type flight struct {
 	batch *Batch
 	slot  *slot
-	end   *vk.Submission
+	end   vk.Submission
 }
 
 // submit gives a batch to the device and does not wait for it.
-func (p *pipeline) submit(b *Batch, scalars *kernels.StepScalars) (*flight, error) {
-	s := p.staging.of(b)
-	s.write(b, scalars)
-	i := 0
-	for p.staging.slots[i] != s {
-		i++
-	}
-	f := &flight{batch: b, slot: s}
-	for _, prog := range []*vk.Program{p.before[i], p.net.Step(), p.after[i]} {
-		var err error
+func (p *pipeline) submit(b *Batch, scalars kernels.StepScalars) (f flight, err error) {
+	i := p.staging.of(b)
+	f = flight{batch: b, slot: p.staging.slots[i]}
+	f.slot.write(b, scalars)
+	for _, prog := range [...]*vk.Program{p.before[i], p.net.Step(), p.after[i]} {
 		if f.end, err = prog.Submit(); err != nil {
-			return nil, err
+			return flight{}, err
 		}
 	}
 	return f, nil
@@ -244,15 +239,18 @@ func narrow(x [3]float64) [3]float32 {
 }
 
 // drain waits for the steps in flight, oldest first.
-func drain(ctx context.Context, flights []*flight, read func(*flight, []byte) error) error {
-	var errs []error
-	for _, f := range flights {
+func drain(ctx context.Context, flights []flight, read func(*flight, []byte) error) error {
+	var errs error
+	for i := range flights {
+		f := &flights[i]
 		out, err := f.wait(ctx)
 		if err == nil {
 			err = read(f, out)
 		}
 		f.batch.Release()
-		errs = append(errs, err)
+		if err != nil {
+			errs = errors.Join(errs, err)
+		}
 	}
-	return errors.Join(errs...)
+	return errs
 }

@@ -29,7 +29,7 @@ func NewSampler(n, batch int, seed uint64) (*Sampler, error) {
 // StepsPerEpoch is the number of full batches in an epoch.
 func (s *Sampler) StepsPerEpoch() int { return s.n / s.batch }
 
-// Batch returns the epoch of a step and its images. Steps count from 0 over all epochs.
+// Batch returns the epoch of a step and its images, which are the caller's to read only. Steps count from 0 over all epochs.
 func (s *Sampler) Batch(step int) (epoch int, index []int) {
 	epoch = step / s.StepsPerEpoch()
 	at := step % s.StepsPerEpoch() * s.batch
@@ -38,5 +38,5 @@ func (s *Sampler) Batch(step int) (epoch int, index []int) {
 	if s.epoch != epoch {
 		s.epoch, s.order = epoch, permutation(s.seed, streamOrder, uint32(epoch), s.n)
 	}
-	return epoch, append([]int(nil), s.order[at:at+s.batch]...)
+	return epoch, s.order[at : at+s.batch : at+s.batch] // the next epoch's order gets memory of its own
 }

@@ -406,8 +406,8 @@ func (t *trainer) tell(format string, args ...any) {
 }
 
 // scalars are the step buffer's content for a step.
-func (t *trainer) scalars(s StepSettings) *kernels.StepScalars {
-	return &kernels.StepScalars{Step: uint32(s.Step), SeedLo: uint32(t.cfg.Seed), SeedHi: uint32(t.cfg.Seed >> 32),
+func (t *trainer) scalars(s StepSettings) kernels.StepScalars {
+	return kernels.StepScalars{Step: uint32(s.Step), SeedLo: uint32(t.cfg.Seed), SeedHi: uint32(t.cfg.Seed >> 32),
 		LR: float32(s.LR), Momentum: float32(t.cfg.Momentum), Rho: float32(t.cfg.Rho), Eps: float32(t.cfg.Epsilon),
 		WeightDecay: float32(t.cfg.WeightDecay), EMADecay: float32(s.EMADecay), LossScale: 1, ClipNorm: float32(t.cfg.ClipNorm),
 		Dropout: float32(s.Dropout), DropPath: float32(s.DropPath), Smoothing: float32(t.cfg.Smoothing)}
@@ -432,7 +432,7 @@ func (t *trainer) stopped() bool {
 	}
 }
 
-// loop runs the steps that are left. The device always has a step more than the one whose figures are being read.
+// loop runs the steps that are left, and evaluates and saves between them.
 func (t *trainer) loop(ctx context.Context) (err error) {
 	if t.step >= t.plan.Steps { // resumed after the end
 		return t.finish(ctx)
@@ -448,43 +448,19 @@ func (t *trainer) loop(ctx context.Context) (err error) {
 	}
 	defer loader.Close()
 	current := t.plan.StageAt(t.step)
-	s, err := t.enter(ctx, current)
-	if err != nil {
+	s := newSteps(t, loader)
+	defer s.end(ctx)
+	if s.stage, err = t.enter(ctx, current); err != nil {
 		return err
 	}
-	var flights []*flight
-	flush := func(keep int) error {
-		n := max(len(flights)-keep, 0)
-		done := flights[:n]
-		flights = flights[n:]
-		return drain(ctx, done, t.record)
-	}
-	defer func() { // nothing may be freed that the device still uses
-		for _, f := range flights {
-			_, _ = f.wait(context.WithoutCancel(ctx))
-			f.batch.Release()
-		}
-	}()
 	for t.step < t.plan.Steps {
 		if i := t.plan.StageAt(t.step); i != current {
-			if s, err = t.enter(ctx, i); err != nil {
+			if s.stage, err = t.enter(ctx, i); err != nil {
 				return err
 			}
 			current = i
 		}
-		asked := time.Now()
-		b, err := loader.Next(ctx)
-		if err != nil {
-			return err
-		}
-		t.window.wait += time.Since(asked)
-		f, err := s.pipe.submit(b, t.scalars(b.StepSettings))
-		if err != nil {
-			return err
-		}
-		flights = append(flights, f)
-		t.step++
-		if err := flush(slots - 2); err != nil {
+		if err := s.next(ctx); err != nil {
 			return err
 		}
 		stageEnd := t.plan.StageAt(t.step) != current || t.step == t.plan.Steps
@@ -492,7 +468,7 @@ func (t *trainer) loop(ctx context.Context) (err error) {
 		if !evaluate && !save && !stop {
 			continue
 		}
-		if err := flush(0); err != nil {
+		if err := s.flush(ctx, 0); err != nil {
 			return err
 		}
 		if err := t.pause(ctx, current, evaluate, save || stop, stageEnd); err != nil {

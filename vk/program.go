@@ -74,7 +74,7 @@ type flight struct {
 	slots map[*slot]*Program
 }
 
-// Submission is one replay of a program.
+// Submission is one replay of a program; the zero value is none and must not be used.
 type Submission struct {
 	p      *Program
 	slot   *slot
@@ -85,14 +85,14 @@ var errReleased = errors.New("vk: the program is released")
 
 // Submit starts a replay; it waits if two are under way already. The first replays, which are measured, are
 // over when Submit returns. The error unwraps to ErrDeviceLost if the device is lost.
-func (p *Program) Submit() (*Submission, error) {
+func (p *Program) Submit() (Submission, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s, err := p.submit(context.Background())
 	if err != nil {
-		return nil, err
+		return Submission{}, err
 	}
-	return &Submission{p, s, s.serial}, nil
+	return Submission{p, s, s.serial}, nil
 }
 
 // Run replays the program and waits for its end. If ctx ends first, Run returns its error and the replay goes
@@ -309,10 +309,10 @@ func (p *Program) wait(ctx context.Context, s *slot, serial uint64) error {
 }
 
 // Wait waits for the end of the replay, or of ctx. What the replay wrote to mapped memory can then be read.
-func (s *Submission) Wait(ctx context.Context) error { return s.p.wait(ctx, s.slot, s.serial) }
+func (s Submission) Wait(ctx context.Context) error { return s.p.wait(ctx, s.slot, s.serial) }
 
 // Done reports whether the replay has ended.
-func (s *Submission) Done() (bool, error) {
+func (s Submission) Done() (bool, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	err := s.Wait(ctx)

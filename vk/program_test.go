@@ -156,7 +156,7 @@ func TestSubmitTwice(t *testing.T) {
 	rec.Dispatch(callSpin(100_000, y.Range()))
 	p, err := rec.Build(context.Background(), nil)
 	require.NoError(t, err)
-	var all []*vk.Submission
+	var all []vk.Submission
 	for range 5 {
 		s, err := p.Submit()
 		require.NoError(t, err)

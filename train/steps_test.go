@@ -1,0 +1,86 @@
+package train_test
+
+import (
+	"context"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/seed-8d806880/vkeffnet/tests/shadertest"
+	"github.com/seed-8d806880/vkeffnet/train"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// newLoop prepares a run of nano on the demo's images that writes nothing between its steps.
+func newLoop(t testing.TB, dev *vk.Device) *train.Loop {
+	c, err := train.LoadConfig("", map[string]string{"model": "nano", "data": "demo", "out": filepath.Join(t.TempDir(), "run"),
+		"batch": "8", "epochs": "9", "stages": "1", "train_size": "28", "eval_size": "28", "magnitude": "10", "mixup": "0.4",
+		"eval_every": "0", "checkpoint_every": "0", "log_every": "1000000"})
+	require.NoError(t, err)
+	l, err := train.NewLoop(context.Background(), dev, c)
+	require.NoError(t, err)
+	t.Cleanup(l.Close)
+	for range 20 { // vk measures its submissions, and every slot gets its memory
+		require.NoError(t, l.Next(context.Background()))
+	}
+	return l
+}
+
+// threadTime is the CPU time that the calling thread has used. The threads of a CPU driver, which compute the step in this
+// process, do not count.
+func threadTime(t testing.TB) time.Duration {
+	var ts unix.Timespec
+	require.NoError(t, unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts))
+	return time.Duration(ts.Nano())
+}
+
+// A training step (its scalars, its batch, its submissions, the figures of the step before) allocates nothing, in the
+// goroutines of the loader neither, and costs the host less than a millisecond of CPU time.
+func TestStepCostsTheHostNothing(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		l := newLoop(t, dev)
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		const n = 100
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		cpu := threadTime(t)
+		for range n {
+			if err := l.Next(ctx); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cpu = (threadTime(t) - cpu) / n
+		runtime.ReadMemStats(&after)
+		t.Logf("%s: %v of CPU time a step, %d allocations in %d steps", dev.Info().Name, cpu, after.Mallocs-before.Mallocs, n)
+		assert.Less(t, after.Mallocs-before.Mallocs, uint64(n/10), "allocations in %d steps", n) // the runtime itself makes one now and then
+		assert.Less(t, cpu, time.Millisecond)
+	})
+}
+
+// The host is one step ahead of the device, and the loop goes on while the device computes the step submitted last.
+func TestStepsOverlap(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		l := newLoop(t, dev)
+		running := 0
+		for range 50 {
+			require.NoError(t, l.Next(context.Background()))
+			assert.Equal(t, 1, l.Unread(), "the step submitted last, and no other")
+			ended, err := l.LastEnded()
+			require.NoError(t, err)
+			if !ended {
+				running++
+			}
+		}
+		t.Logf("%s: after %d of 50 steps the device was at work", dev.Info().Name, running)
+		assert.Greater(t, running, 25)
+	})
+}
+
