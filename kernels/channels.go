@@ -23,10 +23,10 @@ const (
 // cutVariant resolves a variant's name; the empty one means the device's own.
 func cutVariant(dev *vk.Device, op, name string) (string, error) {
 	switch {
-	case name == narrowVariant, name == "" && dev.IsCPU():
-		return narrowVariant, nil
-	case name == wideVariant, name == "":
-		return wideVariant, nil
+	case name == "":
+		return shippedChoices[deviceClass(dev)].lanes, nil
+	case name == narrowVariant, name == wideVariant:
+		return name, nil
 	}
 	return "", &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "narrow or wide"}
 }

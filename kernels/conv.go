@@ -7,28 +7,6 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// Variants of the dense convolutions.
-const (
-	convSimple = "simple" // register tiles and subgroup shuffles: CPU drivers
-	convTiled  = "tiled"  // shared-memory tiles: any GPU
-)
-
-// convVariant resolves a variant's name; the empty one means the device's own.
-func convVariant(dev *vk.Device, op, name string) (string, error) {
-	subgroup := dev.Has("subgroup") && dev.Limits().SubgroupMin >= 4
-	switch {
-	case name == "" && dev.IsCPU() && subgroup:
-		return convSimple, nil
-	case name == "", name == convTiled:
-		return convTiled, nil
-	case name != convSimple:
-		return "", &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "simple or tiled"}
-	case !subgroup:
-		return "", &vk.UnsupportedError{What: op + ", variant simple", Needs: "subgroup operations on 4 or more invocations"}
-	}
-	return convSimple, nil
-}
-
 // check reports shapes that are no dense convolution of these kernels, and elements that the device cannot store.
 func (c Conv) check(dev *vk.Device, op string) error {
 	if err := c.Elem.Check(dev); err != nil {
@@ -55,68 +33,6 @@ func (c Conv) flops(n int) int64 {
 // imageBytes are the bytes of one image in x and in y.
 func (c Conv) imageBytes() (x, y int64) { return c.XBytes() / int64(c.N), c.YBytes() / int64(c.N) }
 
-// convTile is how a variant cuts the output of a GEMM: workgroups of rows x cols outputs.
-type convTile struct {
-	lanes, m, n uint32 // specialization constants: LANES, TILE_M, TILE_N of simple; THREADS_N, THREADS_M, TILE_M of tiled
-	rows, cols  int
-}
-
-// cutConv chooses the tile of a GEMM with gemmM rows and gemmN columns.
-func cutConv(dev *vk.Device, variant string, gemmM, gemmN int) convTile {
-	if variant == convTiled {
-		return cutTiled(dev, gemmM, gemmN)
-	}
-	// Wide tiles share the loads of a row among more columns, but columns beyond gemmN are wasted. The rates are relative,
-	// of 16 x n on lavapipe 22.3 and 25.0 (BenchmarkConv).
-	t := convTile{lanes: 4, m: 16}
-	if dev.Limits().SubgroupMin >= 8 {
-		t.lanes = 8
-	}
-	if gemmM <= 8 {
-		t.m = 8
-	}
-	best := 0.0
-	for n, rate := range []float64{0.7, 1, 1.2, 1.25} {
-		cols := int(t.lanes) * (n + 1)
-		if r := rate * float64(gemmN) / float64(ceilDiv(gemmN, cols)*cols); r > best {
-			best, t.n, t.cols = r, uint32(n+1), cols
-		}
-	}
-	t.rows = int(t.m)
-	return t
-}
-
-// cutTiled chooses the tile of the tiled variants: 8 rows x 4 columns per invocation, as wide as gemmN, in at most 14 KiB
-// of shared memory.
-func cutTiled(dev *vk.Device, gemmM, gemmN int) convTile {
-	threads, across := 128, 16
-	switch {
-	case gemmN <= 16:
-		across = 4
-	case gemmN <= 32:
-		across = 8
-	case dev.Limits().Invocations >= 256 && ceilDiv(gemmM, 128)*ceilDiv(gemmN, 64) >= 2*convGroups:
-		threads = 256
-	}
-	t := convTile{lanes: uint32(across), m: uint32(threads / across), n: 8}
-	if across == 4 || gemmM <= 32 {
-		t.n = 4
-	}
-	t.rows, t.cols = int(t.m*t.n), 4*across
-	return t
-}
-
-// convGroups is how many workgroups a device is given at least, where the shape has them: a few for every core.
-const convGroups = 64
-
-// tilesPerPart returns how many row tiles one workgroup walks when rows are cut into tiles and there are `others`
-// workgroups per tile. least is the number of rows below which partial sums would not be small beside the output.
-func tilesPerPart(dev *vk.Device, rows, tile, others, least int) int {
-	tiles := ceilDiv(rows, tile)
-	per := max(ceilDiv(min(least, rows), tile), tiles*others/convGroups, 1)
-	return max(per, ceilDiv(tiles, int(dev.Limits().MaxGroups)))
-}
-
 // ConvFwdConfig describes a forward convolution.
 type ConvFwdConfig struct {
 	Conv    Conv
@@ -125,7 +41,7 @@ type ConvFwdConfig struct {
 	Bias    bool
 	ActOut  Act // applied to acc + bias
 	Add     bool
-	Variant string // "simple", "tiled"; empty: the device's own
+	Variant string // "simple", "tiled", or one with a tile, "tiled/16x8x8"; empty: the shipped choice
 }
 
 // ConvFwdArgs are the buffers of a forward convolution.
@@ -165,22 +81,20 @@ func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 	if err := c.check(dev, convFwdOp); err != nil {
 		return nil, err
 	}
-	variant, err := convVariant(dev, convFwdOp, cfg.Variant)
-	if err != nil {
-		return nil, err
-	}
 	x, y := c.imageBytes()
 	chunk, err := imagesPerCall(dev, convFwdOp+" "+c.String(), c.N, x, y)
 	if err != nil {
 		return nil, err
 	}
-	o := &ConvFwd{cfg: cfg, variant: variant, chunk: chunk}
-	o.tile = cutConv(dev, variant, chunk*c.P*c.Q, c.K)
+	o := &ConvFwd{cfg: cfg, chunk: chunk}
+	if o.variant, o.tile, err = cutConv(dev, convFwdOp, cfg.Variant, chunk*c.P*c.Q, c.K); err != nil {
+		return nil, err
+	}
 	least := 1
 	if cfg.Stats {
 		least = 48
 	}
-	o.tiles = tilesPerPart(dev, chunk*c.P*c.Q, o.tile.rows, ceilDiv(c.K, o.tile.cols), least)
+	o.tiles = tilesPerPart(dev, o.tile, chunk*c.P*c.Q, ceilDiv(c.K, o.tile.cols), least)
 	for n := 0; n < c.N; n += chunk {
 		o.parts += o.chunkParts(min(chunk, c.N-n))
 	}

@@ -12,7 +12,7 @@ type ConvDgradConfig struct {
 	Conv    Conv
 	DY      GradIn
 	Sink    Sink
-	Variant string // "simple", "tiled"; empty: the device's own
+	Variant string // as of ConvFwdConfig
 }
 
 // ConvDgradArgs are the buffers of ConvDgrad.
@@ -58,18 +58,16 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 	if err := cfg.Sink.check(convDgradOp); err != nil {
 		return nil, err
 	}
-	variant, err := convVariant(dev, convDgradOp, cfg.Variant)
-	if err != nil {
-		return nil, err
-	}
 	x, y := c.imageBytes()
 	chunk, err := imagesPerCall(dev, convDgradOp+" "+c.String(), c.N, x, y)
 	if err != nil {
 		return nil, err
 	}
-	o := &ConvDgrad{cfg: cfg, variant: variant, chunk: chunk}
+	o := &ConvDgrad{cfg: cfg, chunk: chunk}
 	rows := o.segmentRows(chunk)
-	o.tile = cutConv(dev, variant, rows, c.C)
+	if o.variant, o.tile, err = cutConv(dev, convDgradOp, cfg.Variant, rows, c.C); err != nil {
+		return nil, err
+	}
 	segments, least := 1, 1
 	if cfg.Sink.SE {
 		segments = chunk
@@ -78,7 +76,7 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 		least = 48
 	}
 	others := ceilDiv(c.C, o.tile.cols) * c.Stride * c.Stride * segments
-	o.tiles = tilesPerPart(dev, rows, o.tile.rows, others, least)
+	o.tiles = tilesPerPart(dev, o.tile, rows, others, least)
 	if cfg.Sink.SE {
 		// Sums are per image, so a call binds those of its own images.
 		o.parts = o.segmentParts(1) * c.Stride * c.Stride

@@ -10,7 +10,7 @@ type ConvWgradConfig struct {
 	Conv    Conv
 	DY      GradIn
 	In      Pending // on x
-	Variant string  // "simple", "tiled"; empty: the device's own
+	Variant string  // as of ConvFwdConfig
 }
 
 // ConvWgradArgs are the buffers of ConvWgrad.
@@ -51,21 +51,21 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 	if err := cfg.DY.check(convWgradOp); err != nil {
 		return nil, err
 	}
-	variant, err := convVariant(dev, convWgradOp, cfg.Variant)
-	if err != nil {
-		return nil, err
-	}
 	x, y := c.imageBytes()
 	chunk, err := imagesPerCall(dev, convWgradOp+" "+c.String(), c.N, x, y)
 	if err != nil {
 		return nil, err
 	}
-	o := &ConvWgrad{cfg: cfg, variant: variant, chunk: chunk}
-	o.tile = cutConv(dev, variant, c.K, c.R*c.S*c.C)
+	o := &ConvWgrad{cfg: cfg, chunk: chunk}
+	if o.variant, o.tile, err = cutConv(dev, convWgradOp, cfg.Variant, c.K, c.R*c.S*c.C); err != nil {
+		return nil, err
+	}
 	pixels := chunk * c.P * c.Q
 	blocks := ceilDiv(c.K, o.tile.rows) * ceilDiv(c.R*c.S*c.C, o.tile.cols)
-	// A split adds K*R*S*C to what the second stage reads: at least 64 pixels each, and no more than keep the device busy.
-	splits := max(min(convGroups/blocks, pixels/64), 1)
+	// A split adds K*R*S*C to what is written and read again: at least 64 pixels each, no more than keep the device busy,
+	// and where 64 workgroups do not, no more than an eighth of what x and dy take.
+	eighth := (x + y) * int64(chunk) / (16 * c.WBytes())
+	splits := max(min(o.tile.groups/blocks, pixels/64, max(64/blocks, int(eighth))), 1)
 	calls := ceilDiv(c.N, chunk)
 	if most := int(dev.Limits().MaxRange/c.WBytes()) / calls; most == 0 {
 		return nil, &vk.UnsupportedError{What: convWgradOp + " " + c.String(), Needs: "a binding for the partial sums of every call"}

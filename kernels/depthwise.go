@@ -2,6 +2,8 @@ package kernels
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/seed-8d806880/vkeffnet/shaders"
 	"github.com/seed-8d806880/vkeffnet/vk"
@@ -17,18 +19,54 @@ type depthwiseGrid struct {
 	variant    string
 }
 
+// cutStrip resolves the name of a variant, with or without the columns of a strip: "narrow/2". They are 0 if it names none.
+func cutStrip(dev *vk.Device, op, name string) (variant string, columns int, err error) {
+	variant, strip, named := strings.Cut(name, "/")
+	if named {
+		if columns, err = strconv.Atoi(strip); err != nil || columns < 1 || columns > 4 {
+			return "", 0, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "a strip of 1 to 4 columns, such as narrow/2"}
+		}
+	}
+	variant, err = cutVariant(dev, op, variant)
+	return variant, columns, err
+}
+
+// shippedStrip is how many columns a strip has where no variant names it. Registers bound it: (K-1)/stride+1 rows of it
+// and K*K taps, 4 channels each. Wider strips activate fewer elements twice; on lavapipe strips of 4 beat strips of 2
+// by a tenth to a half (BenchmarkDepthwise).
+func shippedStrip(conv Conv, columns int) int {
+	if conv.R > 3 || columns > 1 {
+		return 2
+	}
+	return 4
+}
+
+// depthwiseCandidates are the variants and strips that a Tuner may choose from, the shipped one first. Those of equal
+// tuning keys must be equal.
+func depthwiseCandidates(dev *vk.Device, conv Conv, columns int) []string {
+	first := shippedChoices[deviceClass(dev)].lanes
+	names := []string{fmt.Sprintf("%s/%d", first, shippedStrip(conv, columns))}
+	for _, variant := range []string{narrowVariant, wideVariant} {
+		for strip := 1; strip <= shippedStrip(conv, columns); strip *= 2 {
+			if name := fmt.Sprintf("%s/%d", variant, strip); name != names[0] && (variant == first || strip == shippedStrip(conv, columns)) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // newDepthwiseGrid cuts an output of p x q of which an invocation computes columns times tq columns; perImage is the
 // size of an image in each tensor.
 func newDepthwiseGrid(dev *vk.Device, op, variant string, conv Conv, p, q, columns int, perImage ...int64) (g depthwiseGrid, err error) {
-	if g.variant, err = cutVariant(dev, op, variant); err != nil {
+	var strip int
+	if g.variant, strip, err = cutStrip(dev, op, variant); err != nil {
 		return g, err
 	}
-	// Registers bound the strip: (K-1)/stride+1 rows of it and K*K taps, 4 channels each. Wider strips activate fewer
-	// elements twice; on lavapipe strips of 4 beat strips of 2 by a tenth to a half (BenchmarkDepthwise).
-	g.tq = min(q, 4)
-	if conv.R > 3 || columns > 1 {
-		g.tq = min(q, 2)
+	if strip == 0 {
+		strip = shippedStrip(conv, columns)
 	}
+	g.tq = min(q, strip)
 	c4 := conv.C / 4
 	g.strips, g.rows = ceilDiv(q, g.tq), p
 	if g.variant == wideVariant {
@@ -77,7 +115,7 @@ type DepthwiseFwdConfig struct {
 	Stats   bool    // take partial statistics of y
 	Bias    bool
 	ActOut  Act
-	Variant string // "narrow" or "wide"; empty: chosen
+	Variant string // "narrow", "wide", or one with a strip, "wide/2"; empty: the shipped choice
 }
 
 // DepthwiseFwdArgs are the buffers of a DepthwiseFwd: x [N H W C] and what is pending on it, w [R S C], bias [C],
@@ -167,7 +205,7 @@ type DepthwiseDgradConfig struct {
 	Conv    Conv
 	DY      GradIn // how dy is built from its parts
 	Sink    Sink   // what happens to du
-	Variant string // "narrow" or "wide"; empty: chosen
+	Variant string // "narrow", "wide", or one with a strip, "wide/2"; empty: the shipped choice
 }
 
 // DepthwiseDgradArgs are the buffers of a DepthwiseDgrad: W is [R S C].

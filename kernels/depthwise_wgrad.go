@@ -12,7 +12,7 @@ type DepthwiseWgradConfig struct {
 	Conv    Conv
 	DY      GradIn  // how dy is built from its parts
 	In      Pending // what is pending on x
-	Variant string  // "narrow" or "wide"; empty: chosen
+	Variant string  // as of DepthwiseFwdConfig
 }
 
 // DepthwiseWgradArgs are the buffers of a DepthwiseWgrad: DW is [R S C], Scratch has ScratchBytes.
