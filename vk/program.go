@@ -251,7 +251,7 @@ func (p *Program) finish(ctx context.Context, s *slot) error {
 		if ctx.Err() != nil {
 			timeout = 0
 		} else if ctx.Done() != nil {
-			timeout = uint64(20 * time.Millisecond)
+			timeout = uint64(100 * time.Millisecond) // how late the end of ctx may be noticed
 		}
 		fence := s.fences[s.done]
 		r, err := d.wait("vkWaitForFences", func() vulkan.Result { return raw.WaitFence(d.handle, fence, timeout) })
