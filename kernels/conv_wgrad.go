@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"fmt"
+
 	"github.com/seed-8d806880/vkeffnet/shaders"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -133,13 +135,19 @@ func (o *ConvWgrad) Record(rec *vk.Recorder, a ConvWgradArgs) {
 	if o.splits == 1 {
 		return
 	}
-	count4 := int(c.WBytes() / 16)
-	params := shaders.ConvWgradReduceParams{Count4: uint32(count4), Splits: uint32(o.splits)}
+	wgradReduce(rec, convWgradOp+" "+c.String(), partial, a.DW, o.splits)
+}
+
+// wgradReduce records the second stage of a weight gradient: dw = sum of splits rows of partial, in their order.
+func wgradReduce(rec *vk.Recorder, label string, partial, dw vk.Range, splits int) {
+	count4 := int(dw.Size / 16)
+	params := shaders.ConvWgradReduceParams{Count4: uint32(count4), Splits: uint32(splits)}
 	rec.Dispatch(vk.Call{
 		Shader: &shaders.ConvWgradReduce, Push: params.Bytes(),
-		Bind:   shaders.ConvWgradReduceBindings{Partial: partial, Dw: a.DW}.Ranges(),
+		Bind:   shaders.ConvWgradReduceBindings{Partial: partial, Dw: dw}.Ranges(),
 		Groups: flatGroups(count4, int(shaders.DefaultConvWgradReduceSpec().Local)),
-		Label:  convWgradOp + " reduce " + c.String(),
+		Label:  fmt.Sprintf("%s, %d splits", label, splits),
+		FLOPs:  int64(splits-1) * int64(count4) * 4,
 	})
 }
 

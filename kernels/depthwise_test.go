@@ -183,6 +183,46 @@ func testDepthwiseWgrad(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseWgrad
 	shadertest.Compare(t, "dw", dw.Float32s(), want, shadertest.Tol{NMSE: 1e-11, Shape: []int{c.R, c.S, c.C}})
 }
 
+func TestDepthwiseBwd(t *testing.T) {
+	configs := []kernels.DepthwiseBwdConfig{
+		{DY: kernels.GradIn{BN: true, Gate: true, Act: kernels.SiLU}, Sink: kernels.Sink{Act: kernels.SiLU, Sums: true}},
+		{DY: kernels.GradIn{BN: true, Act: kernels.SiLU}, Sink: kernels.Sink{Add: true, Act: kernels.SiLU, Sums: true}},
+		{Sink: kernels.Sink{Act: kernels.SiLU, Sums: true}},
+	}
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		for i, cfg := range configs {
+			eachDepthwise(t, dev, i, flags(cfg.DY)+" to "+flags(cfg.Sink), func(t *testing.T, c kernels.Conv, variant string) {
+				cfg.Conv, cfg.Variant = c, variant
+				if c.R == 5 {
+					_, err := kernels.NewDepthwiseBwd(dev, cfg)
+					require.ErrorAs(t, err, new(*kernels.ShapeError))
+					return
+				}
+				testDepthwiseBwd(t, dev, cfg)
+			})
+		}
+	})
+}
+
+func testDepthwiseBwd(t *testing.T, dev *vk.Device, cfg kernels.DepthwiseBwdConfig) {
+	c := cfg.Conv
+	op, err := kernels.NewDepthwiseBwd(dev, cfg)
+	require.NoError(t, err)
+	f := newFixture(t, dev)
+	f.elem = c.Elem
+	dy, wantDY := f.grad(cfg.DY, c.N, c.P*c.Q, c.C)
+	w, wantW := f.random(true, c.R*c.S*c.C, -1, 1)
+	sink, dx, sums, wantSink := f.sink(cfg.Sink, c.N, c.H*c.W, c.C, op.SumsBytes())
+	dw, scratch := f.Output(c.R*c.S*c.C), f.OutputBytes(op.ScratchBytes())
+	f.Run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseBwdArgs{DY: dy, W: w, DW: dw.Range(), Scratch: scratch.Range(), Sink: sink})
+	})
+	built := ref.DY(cfg.DY, wantDY, c.N, c.P*c.Q, c.C)
+	f.compareSink(t, cfg.Sink, ref.DepthwiseDgrad(c, built, wantW), wantSink, c.N, c.H*c.W, c.C, op.Parts(), dx, sums)
+	u := ref.Value(kernels.Pending{BN: true, Act: cfg.Sink.Act}, ref.Tensor{Raw: wantSink.Y, BN: wantSink.BN}, c.N, c.H*c.W, c.C)
+	shadertest.Compare(t, "dw", dw.Float32s(), ref.DepthwiseWgrad(c, built, u), shadertest.Tol{NMSE: 1e-11, Shape: []int{c.R, c.S, c.C}})
+}
+
 func TestDepthwiseErrors(t *testing.T) {
 	dev := shadertest.Devices(t)[0]
 	good := kernels.NewConv(1, 4, 4, 8, 8, 3, 1, kernels.PadTorch)

@@ -1,8 +1,6 @@
 package kernels
 
 import (
-	"fmt"
-
 	"github.com/seed-8d806880/vkeffnet/shaders"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -52,20 +50,26 @@ func NewDepthwiseWgrad(dev *vk.Device, cfg DepthwiseWgradConfig) (*DepthwiseWgra
 		return nil, err
 	}
 	o := &DepthwiseWgrad{cfg: cfg, grid: grid, calls: ceilDiv(c.N, grid.images)}
-	// Enough invocations to fill the device, but no more splits than tiles or than a binding holds.
-	enough := 1 << 15
-	if grid.variant == narrowVariant {
-		enough = 1 << 8
-	}
-	most := dev.Limits().MaxRange / (int64(o.calls) * 4 * int64(c.R*c.S*c.C))
-	o.splits = max(min(ceilDiv(enough, c.C/4), grid.images*grid.strips*grid.runs, int(most)), 1)
-	o.grid.x, o.grid.y = channelLanes(dev, grid.variant, c.C/4, o.splits)
+	o.splits = depthwiseSplits(dev, &o.grid, c, o.calls, 4*int64(c.R*c.S*c.C))
 	o.spec = shaders.DepthwiseWgradSpec{
 		LocalX: uint32(o.grid.x), LocalY: uint32(o.grid.y), K: uint32(c.R), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
 		DyBn: cfg.DY.BN, DyKeep: cfg.DY.Keep, DyGate: cfg.DY.Gate, DyNog: cfg.DY.NoG, DyAct: uint32(cfg.DY.Act),
 		InBn: cfg.In.BN, InAct: uint32(cfg.In.Act), InGate: cfg.In.Gate,
 	}
 	return o, nil
+}
+
+// depthwiseSplits is how many invocations along g.y share the tiles of a call, each with sums of rowBytes in all: enough to
+// fill the device, but no more than tiles or than a binding holds. It cuts the workgroup accordingly.
+func depthwiseSplits(dev *vk.Device, g *depthwiseGrid, c Conv, calls int, rowBytes int64) int {
+	enough := 1 << 15
+	if g.variant == narrowVariant {
+		enough = 1 << 8
+	}
+	most := dev.Limits().MaxRange / (int64(calls) * rowBytes)
+	splits := max(min(ceilDiv(enough, c.C/4), g.images*g.strips*g.runs, int(most)), 1)
+	g.x, g.y = channelLanes(dev, g.variant, c.C/4, splits)
+	return splits
 }
 
 // ScratchBytes is the size of Scratch.
@@ -115,16 +119,6 @@ func (o *DepthwiseWgrad) Record(rec *vk.Recorder, a DepthwiseWgradArgs) {
 		})
 	}
 	if rows := o.splits * o.calls; rows > 1 {
-		const local = 64
-		push := shaders.DepthwiseWgradReduceParams{Count4: uint32(bytes / 16), Splits: uint32(rows)}
-		rec.Dispatch(vk.Call{
-			Shader: &shaders.DepthwiseWgradReduce,
-			Spec:   shaders.DepthwiseWgradReduceSpec{LocalX: local}.Words(),
-			Push:   push.Bytes(),
-			Bind:   shaders.DepthwiseWgradReduceBindings{Part: parts, Dw: a.DW}.Ranges(),
-			Groups: [3]uint32{uint32(ceilDiv(int(bytes/16), local)), 1, 1},
-			Label:  fmt.Sprintf("%s, %d splits", label, rows),
-			FLOPs:  int64(rows-1) * bytes / 4,
-		})
+		wgradReduce(rec, label, parts, a.DW, rows)
 	}
 }

@@ -1,6 +1,8 @@
 package layers
 
 import (
+	"slices"
+
 	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -139,10 +141,17 @@ func (u *unit) backwardPass() {
 		g.Add(func(rec *vk.Recorder) { op.Record(rec, kernels.ApplyGradArgs{DY: stored(), Out: dy.Range()}) }, append(uses, dy)...)
 		gin, grad, uses = kernels.GradIn{}, func() kernels.Grad { return kernels.Grad{G: dy.Range()} }, []*Value{dy}
 	}
-	u.wgrad(gin, grad, uses)
-	if u.in.unit != nil { // the image needs no gradient
-		u.dgrad(gin, grad, uses)
+	if u.in.unit == nil { // the image needs no gradient
+		u.wgrad(gin, grad, uses)
+		return
 	}
+	sink := u.inputSink()
+	if u.spec.Depthwise && !g.opt.NoFuse && kernels.CanDepthwiseBwd(u.conv, u.in.pending, sink.Sink) {
+		u.depthwiseBwd(gin, grad, uses, sink)
+		return
+	}
+	u.wgrad(gin, grad, uses)
+	u.dgrad(gin, grad, uses, sink)
 }
 
 // materialiseGrad decides whether dy is written before it is read. A 3x3 convolution's two backward kernels would build
@@ -154,7 +163,7 @@ func (u *unit) materialiseGrad() bool {
 func (u *unit) wgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value) {
 	g, name := u.g, u.spec.Name
 	_, dw := u.weight()
-	uses = append(append([]*Value{}, uses...), u.read.uses()...)
+	uses = slices.Concat(uses, u.read.uses())
 	if u.spec.Depthwise {
 		op, err := kernels.NewDepthwiseWgrad(g.dev, kernels.DepthwiseWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
 		op = must(g, name, op, err)
@@ -172,69 +181,84 @@ func (u *unit) wgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value
 	}, append(uses, scratch)...)
 }
 
-// dgrad appends the gradient of the unit's input and, from its sums, the batch-norm gradient of the unit that made it.
-func (u *unit) dgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value) {
-	g, name, t := u.g, u.spec.Name, u.in
-	t.grad = g.Value(name+".dx", u.conv.XBytes(), false)
-	want := t.sink()
-	want.Add = u.skipTo != nil
-	fused := want
-	if g.opt.NoFuse {
-		fused = kernels.Sink{}
+// inputSink is what becomes of the gradient of a unit's input, with the buffers that it touches beside the sums.
+type inputSink struct {
+	kernels.Sink
+	to   *Tensor // the unit's input
+	add  *Tensor // whose gradient the skip connection adds, or nil
+	uses []*Value
+}
+
+// inputSink declares the gradient of the unit's input.
+func (u *unit) inputSink() *inputSink {
+	t := u.in
+	t.grad = u.g.Value(u.spec.Name+".dx", u.conv.XBytes(), false)
+	s := &inputSink{Sink: t.sink(), to: t, add: u.skipTo, uses: []*Value{t.grad, t.unit.y, t.unit.bn, t.keep.value()}}
+	if s.Add = s.add != nil; s.Add {
+		s.uses = append(s.uses, s.add.grad)
 	}
-	uses = append(append([]*Value{}, uses...), t.grad)
+	return s
+}
+
+func (s *inputSink) args(sums *Value) kernels.SinkArgs {
+	a := kernels.SinkArgs{DX: s.to.grad.Range(), Y: s.to.unit.y.Range(), BN: s.to.unit.bn.Range(), Sums: sums.Range()}
+	if s.Add {
+		a.Add = s.add.grad.Range()
+	}
+	if s.Keep {
+		a.Keep = s.to.keep.rng()
+	}
+	return a
+}
+
+// depthwiseBwd appends both gradients of a depthwise convolution in one kernel.
+func (u *unit) depthwiseBwd(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value, sink *inputSink) {
+	g, name := u.g, u.spec.Name
+	op, err := kernels.NewDepthwiseBwd(g.dev, kernels.DepthwiseBwdConfig{Conv: u.conv, DY: gin, Sink: sink.Sink})
+	op = must(g, name, op, err)
+	sums, scratch := g.Value(name+".sums", op.SumsBytes(), false), g.scratch(name+".wgrad", op.ScratchBytes())
+	w, dw := u.weight()
+	g.Add(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseBwdArgs{DY: grad(), W: w, DW: dw, Scratch: scratch.Range(), Sink: sink.args(sums)})
+	}, slices.Concat(uses, sink.uses, []*Value{sums, scratch})...)
+	sink.to.unit.batchNormGrad(sink.to, sums, op.Parts())
+}
+
+// dgrad appends the gradient of the unit's input and, from its sums, the batch-norm gradient of the unit that made it.
+func (u *unit) dgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value, sink *inputSink) {
+	g, name, t := u.g, u.spec.Name, sink.to
+	config, args := sink.Sink, sink.args
+	if g.opt.NoFuse { // the sink is a pass of its own
+		config, args = kernels.Sink{}, func(*Value) kernels.SinkArgs { return kernels.SinkArgs{DX: t.grad.Range()} }
+		uses = append(slices.Clone(uses), t.grad)
+	} else {
+		uses = slices.Concat(uses, sink.uses)
+	}
 	var sums *Value
 	var parts int
-	args := func() kernels.SinkArgs {
-		a := kernels.SinkArgs{DX: t.grad.Range(), Y: t.unit.y.Range(), BN: t.unit.bn.Range(), Sums: sums.Range()}
-		if want.Add {
-			a.Add = u.skipTo.grad.Range()
-		}
-		if want.Keep {
-			a.Keep = t.keep.rng()
-		}
-		return a
-	}
-	sinkUses := []*Value{t.unit.y, t.unit.bn, t.keep.value()}
-	if want.Add {
-		sinkUses = append(sinkUses, u.skipTo.grad)
-	}
-	if !g.opt.NoFuse {
-		uses = append(uses, sinkUses...)
-	}
-	fusedArgs := func() kernels.SinkArgs {
-		if g.opt.NoFuse {
-			return kernels.SinkArgs{DX: t.grad.Range()}
-		}
-		return args()
-	}
 	w, _ := u.weight()
 	if u.spec.Depthwise {
-		op, err := kernels.NewDepthwiseDgrad(g.dev, kernels.DepthwiseDgradConfig{Conv: u.conv, DY: gin, Sink: fused})
+		op, err := kernels.NewDepthwiseDgrad(g.dev, kernels.DepthwiseDgradConfig{Conv: u.conv, DY: gin, Sink: config})
 		op = must(g, name, op, err)
-		if !g.opt.NoFuse {
-			sums, parts = g.Value(name+".sums", op.SumsBytes(), false), op.Parts()
-		}
+		sums, parts = g.scratch(name+".sums", op.SumsBytes()), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.DepthwiseDgradArgs{DY: grad(), W: w, Sink: fusedArgs()})
+			op.Record(rec, kernels.DepthwiseDgradArgs{DY: grad(), W: w, Sink: args(sums)})
 		}, append(uses, sums)...)
 	} else {
-		op, err := kernels.NewConvDgrad(g.dev, kernels.ConvDgradConfig{Conv: u.conv, DY: gin, Sink: fused})
+		op, err := kernels.NewConvDgrad(g.dev, kernels.ConvDgradConfig{Conv: u.conv, DY: gin, Sink: config})
 		op = must(g, name, op, err)
-		if !g.opt.NoFuse {
-			sums, parts = g.Value(name+".sums", op.SumsBytes(), false), op.Parts()
-		}
+		sums, parts = g.scratch(name+".sums", op.SumsBytes()), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.ConvDgradArgs{DY: grad(), W: w, Sink: fusedArgs()})
+			op.Record(rec, kernels.ConvDgradArgs{DY: grad(), W: w, Sink: args(sums)})
 		}, append(uses, sums)...)
 	}
 	if g.opt.NoFuse {
-		op, err := kernels.NewApplySink(g.dev, kernels.ApplySinkConfig{N: g.opt.Batch, HW: t.H * t.W, C: t.C, Elem: g.opt.Elem, Sink: want})
+		op, err := kernels.NewApplySink(g.dev, kernels.ApplySinkConfig{N: g.opt.Batch, HW: t.H * t.W, C: t.C, Elem: g.opt.Elem, Sink: sink.Sink})
 		op = must(g, name, op, err)
 		sums, parts = g.Value(name+".sums", op.SumsBytes(), false), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.ApplySinkArgs{DU: t.grad.Range(), Sink: args()})
-		}, append(sinkUses, t.grad, sums)...)
+			op.Record(rec, kernels.ApplySinkArgs{DU: t.grad.Range(), Sink: sink.args(sums)})
+		}, append(sink.uses, sums)...)
 	}
 	t.unit.batchNormGrad(t, sums, parts)
 }

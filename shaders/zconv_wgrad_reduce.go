@@ -62,7 +62,7 @@ func (b ConvWgradReduceBindings) Ranges() []vk.Range {
 //go:embed spirv/conv_wgrad_reduce.spv
 var convWgradReduceSPIRV []byte
 
-// ConvWgradReduce: adds the splits of a weight gradient.
+// ConvWgradReduce: adds the splits of a weight gradient, dense or depthwise.
 var ConvWgradReduce = vk.Shader{
 	Name:  "conv_wgrad_reduce",
 	SPIRV: convWgradReduceSPIRV,

@@ -59,14 +59,15 @@ SinkSums sinkZero() { return SinkSums(SINK_T(0.0), SINK_T(0.0), SINK_T(0.0)); }
 
 SinkSums sinkAdd(SinkSums a, SinkSums b) { return SinkSums(a.s0 + b.s0, a.s1 + b.s1, a.s2 + b.s2); }
 
-// sinkStore disposes of du at element i = pixel*CT + c, a pixel of image n, and adds to acc.
-void sinkStore(SINK_T du, uint i, uint n, SinkChannel ch, inout SinkSums acc) {
+// sinkStore disposes of du at element i = pixel*CT + c, a pixel of image n, and adds to acc. It returns u = act(z), the
+// tensor's value before a gate, 0 where no sums are taken.
+SINK_T sinkStore(SINK_T du, uint i, uint n, SinkChannel ch, inout SinkSums acc) {
     if (SINK_ADD) du += SINK_LOAD(add[i]);
-    SINK_T dz = du;
+    SINK_T dz = du, u = SINK_T(0.0);
     if (SINK_SUMS) {
         SINK_T d = SINK_LOAD(x[i]) - ch.mean;
         SINK_T yhat = d * ch.rstd;
-        SINK_T u, slope;
+        SINK_T slope;
         actBoth(SINK_ACT, ch.scale * d + ch.beta, u, slope);
         if (SINK_KEEP) dz *= sinkKeep[n];
         dz *= slope; // 1 without an activation
@@ -80,6 +81,7 @@ void sinkStore(SINK_T du, uint i, uint n, SinkChannel ch, inout SinkSums acc) {
         }
     }
     dx[i] = SINK_STORE(SINK_ACT != 0 && !SINK_SUMS_ONLY && !SINK_SE ? dz : du);
+    return u;
 }
 
 // sinkWrite stores the sums of one part: row = part, with SE n*parts + part.
