@@ -48,6 +48,9 @@ var requires = map[string]string{
 	"vulkanMemoryModelDeviceScope":          "vulkanMemoryModel",
 }
 
+// clockExtension has no features; it is enabled where it is there.
+const clockExtension = "VK_EXT_calibrated_timestamps"
+
 // coreFeatures are places in VkPhysicalDeviceFeatures.
 var coreFeatures = map[string]int{"shaderFloat64": 39, "shaderInt64": 40, "shaderInt16": 41}
 
@@ -107,6 +110,10 @@ func queryFeatures(h vulkan.PhysicalDevice, api, layer uint32, extensions []stri
 		if slices.Contains(extensions, s.extension) {
 			f.extensions = append(f.extensions, s.extension)
 		}
+	}
+	if slices.Contains(extensions, clockExtension) && !hidden(clockExtension) {
+		f.names[clockExtension] = true
+		f.extensions = append(f.extensions, clockExtension)
 	}
 	for name, i := range coreFeatures {
 		if core[i] != 0 && !hidden(name) {

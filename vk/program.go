@@ -3,12 +3,9 @@ package vk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
-	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
 
@@ -327,42 +324,6 @@ func (p *Program) SubmitTime() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.submitTime
-}
-
-// Times returns the device time of every call, in the order of Recorder.Calls, in the last replay that has
-// ended. The program must have been built with Timestamps.
-func (p *Program) Times() ([]time.Duration, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.released:
-		return nil, errReleased
-	case !p.stamped:
-		return nil, fmt.Errorf("vk: program %s was built without timestamps", p.name)
-	case len(p.ops) == 0:
-		return nil, nil
-	}
-	if err := p.finish(context.Background(), &p.slots[0]); err != nil {
-		return nil, err
-	}
-	if !p.ran {
-		return nil, fmt.Errorf("vk: program %s has not run yet", p.name)
-	}
-	d := p.d
-	p.stamps = slices.Grow(p.stamps[:0], 2*len(p.ops))[:2*len(p.ops)]
-	err := d.do("vkGetQueryPoolResults", func() vulkan.Result {
-		return vulkan.GetQueryPoolResults(d.handle, p.queries, 0, uint32(len(p.stamps)), uint(8*len(p.stamps)), unsafe.Pointer(&p.stamps[0]), 8,
-			vulkan.QueryResultFlags(vulkan.QueryResult64Bit|vulkan.QueryResultWaitBit))
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]time.Duration, len(p.ops))
-	for i := range out {
-		ticks := (p.stamps[2*i+1] - p.stamps[2*i]) & d.physical.timestampMask
-		out[i] = time.Duration(float64(ticks) * d.physical.timestampNS)
-	}
-	return out, nil
 }
 
 // Release waits for replays under way and frees the program. It is nil-safe and idempotent.

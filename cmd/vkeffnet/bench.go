@@ -2,19 +2,36 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/seed-8d806880/vkeffnet/cmd/internal/bench"
+	"github.com/seed-8d806880/vkeffnet/cmd/internal/workload"
 	"github.com/seed-8d806880/vkeffnet/layers"
 )
+
+// benchRun is what bench was asked to do.
+type benchRun struct {
+	*app
+	suites []string
+	config workload.Config // of the training step; Mode and Size vary
+	sizes  map[layers.Mode]int
+	o      bench.Options
+	trace  string // file, or empty
+	all    bool   // list every distinct dispatch
+	asJSON bool
+}
 
 func newBench(a *app) *cobra.Command {
 	var suite, model, precision, padding, optimizer string
 	var size, batch, classes int
-	var all, asJSON bool
-	o := bench.Options{Warmup: 2, Repeats: 10}
+	r := benchRun{app: a, o: bench.Options{Warmup: 2, Repeats: 10}}
+	o := &r.o
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "time steps and kernels on synthetic data, beside the device's ceilings",
@@ -31,9 +48,13 @@ written. The ceilings are measured in the same run: bandwidth by a copy, arithme
 multiply-adds in registers.
 OF CEILING is the time that the ceiling which binds a dispatch allows over the time that it took,
 and names that ceiling; of several dispatches it is the sum of what each is allowed. A share above
-100% means that data stayed in a cache.`,
+100% means that data stayed in a cache.
+
+--trace writes the timed steps of the suite kernels for https://ui.perfetto.dev: every dispatch by
+section with its bytes, FLOPs and share, and what the host did, on one axis of time.`,
 		Example: `  vkeffnet bench --model b0 --batch 8 --size 64
   vkeffnet bench --suite kernels --model s --batch 32 --all
+  vkeffnet bench --suite kernels --model b0 --batch 8 --size 128 --trace step.json
   vkeffnet bench --suite infer --model b0 --batch 1 --size 224 --json`,
 		Args: cobra.NoArgs,
 	}
@@ -49,16 +70,20 @@ and names that ceiling; of several dispatches it is the sum of what each is allo
 	f.IntVar(&o.Warmup, "warmup", o.Warmup, "steps before those that are timed")
 	f.IntVar(&o.Repeats, "repeats", o.Repeats, "timed steps")
 	f.Uint64Var(&o.Seed, "seed", 0, "of weights and data")
-	f.BoolVar(&all, "all", false, "suite kernels: list every distinct dispatch")
-	f.BoolVar(&asJSON, "json", false, "print one JSON object")
+	f.BoolVar(&r.all, "all", false, "suite kernels: list every distinct dispatch")
+	f.StringVar(&r.trace, "trace", "", "suite kernels: `file` for a trace of the timed steps, for Perfetto or Chrome")
+	f.BoolVar(&r.asJSON, "json", false, "print one JSON object")
 	cmd.RunE = do(func(ctx context.Context, _ []string) error {
-		suites := []string{"infer", "train", "kernels"}
+		r.suites = []string{"infer", "train", "kernels"}
 		switch suite {
 		case "infer", "train", "kernels":
-			suites = []string{suite}
+			r.suites = []string{suite}
 		case "":
 		default:
 			return usagef("--suite: got %q, want kernels, infer or train", suite)
+		}
+		if r.trace != "" && !slices.Contains(r.suites, "kernels") {
+			return usagef("--trace: got --suite %s, want kernels, whose steps have timestamps", suite)
 		}
 		if o.Repeats < 1 || o.Warmup < 0 {
 			return usagef("--repeats and --warmup: got %d and %d, want at least 1 and 0", o.Repeats, o.Warmup)
@@ -68,55 +93,81 @@ and names that ceiling; of several dispatches it is the sum of what each is allo
 			return err
 		}
 		c.Batch, c.Classes = batch, classes
-		sizes := map[layers.Mode]int{layers.Train: c.Variant.TrainSize, layers.Infer: c.Variant.EvalSize}
+		r.sizes = map[layers.Mode]int{layers.Train: c.Variant.TrainSize, layers.Infer: c.Variant.EvalSize}
 		if size != 0 {
-			sizes[layers.Train], sizes[layers.Infer] = size, size
+			r.sizes[layers.Train], r.sizes[layers.Infer] = size, size
 		}
-		c.Size = sizes[layers.Train]
+		c.Size = r.sizes[layers.Train]
+		r.config = c
 		if err := checkSizes(c); err != nil {
 			return err
 		}
-		dev, err := a.open()
-		if err != nil {
-			return err
+		return r.run(ctx)
+	})
+	return cmd
+}
+
+func (r *benchRun) run(ctx context.Context) (err error) {
+	var file *os.File
+	if r.trace != "" { // before the work, which may take minutes
+		if file, err = os.Create(r.trace); err != nil {
+			return fmt.Errorf("the trace: %w", err)
 		}
-		defer dev.Close()
-		ceiling, err := bench.MeasureCeiling(ctx, dev)
-		if err != nil {
-			return err
-		}
-		var results []bench.Result
-		for _, s := range suites {
-			for _, mode := range suiteModes(s) {
-				c.Mode, c.Size = mode, sizes[mode]
-				if s == "kernels" {
-					list, err := bench.Kernels(ctx, dev, c, ceiling, o)
-					if err != nil {
-						return err
-					}
-					results = append(results, list...)
-					continue
-				}
-				r, err := bench.Step(ctx, dev, c, ceiling, o)
+		defer func() {
+			if err = errors.Join(err, file.Close()); err != nil {
+				os.Remove(r.trace)
+			}
+		}()
+	}
+	dev, err := r.open()
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	ceiling, err := bench.MeasureCeiling(ctx, dev)
+	if err != nil {
+		return err
+	}
+	info, c := dev.Info(), r.config
+	var trace *bench.Trace
+	if file != nil {
+		trace = bench.NewTrace(ceiling, map[string]any{"device": info.Name, "driver": strings.TrimSpace(info.Driver + " " + info.DriverVersion),
+			"model": c.Variant.LongName, "precision": c.Elem.String(), "batch": c.Batch})
+	}
+	var results []bench.Result
+	for _, s := range r.suites {
+		for _, mode := range suiteModes(s) {
+			c.Mode, c.Size = mode, r.sizes[mode]
+			if s == "kernels" {
+				list, err := bench.Kernels(ctx, dev, c, ceiling, r.o, trace)
 				if err != nil {
 					return err
 				}
-				results = append(results, r)
+				results = append(results, list...)
+				continue
 			}
+			step, err := bench.Step(ctx, dev, c, ceiling, r.o)
+			if err != nil {
+				return err
+			}
+			results = append(results, step)
 		}
-		if asJSON {
-			return a.printJSON(struct {
-				Device  deviceJSON     `json:"device"`
-				Ceiling bench.Ceiling  `json:"ceiling"`
-				Results []bench.Result `json:"results"`
-			}{newDeviceJSON(dev.Info()), ceiling, results})
+	}
+	if trace != nil {
+		if err := trace.Write(file); err != nil {
+			return fmt.Errorf("the trace: %w", err)
 		}
-		info := dev.Info()
-		fmt.Fprintf(a.stdout, "%s, %s\nceilings measured in this run: %s; %s, %s, batch %d\n", info.Name, info.Driver, ceilings(ceiling),
-			c.Elem, c.Variant.LongName, batch)
-		return printBench(a.stdout, results, all)
-	})
-	return cmd
+	}
+	if r.asJSON {
+		return r.printJSON(struct {
+			Device  deviceJSON     `json:"device"`
+			Ceiling bench.Ceiling  `json:"ceiling"`
+			Results []bench.Result `json:"results"`
+		}{newDeviceJSON(info), ceiling, results})
+	}
+	fmt.Fprintf(r.stdout, "%s, %s\nceilings measured in this run: %s; %s, %s, batch %d\n", info.Name, info.Driver, ceilings(ceiling),
+		c.Elem, c.Variant.LongName, c.Batch)
+	return printBench(r.stdout, results, r.all)
 }
 
 // suiteModes are the modes that a suite runs.

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "make-step": makeStep, "tensors": tensors, "make-images": makeImages, "wait-for": waitFor},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "make-step": makeStep, "tensors": tensors, "make-images": makeImages, "wait-for": waitFor, "check-trace": checkTrace},
 		Setup: func(env *testscript.Env) error {
 			for _, name := range []string{"VK_ICD_FILENAMES", "VK_DRIVER_FILES", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "VK_LAYER_PATH"} {
 				if value, ok := os.LookupEnv(name); ok {

@@ -94,7 +94,7 @@ func start(ctx context.Context, dev *vk.Device, c workload.Config, o Options, ti
 	if err = w.Allocate(o.Seed); err == nil { // drawing weights is not part of a step's start
 		begin = time.Now()
 		if err = w.Realize(ctx, &vk.BuildOptions{Timestamps: timestamps}); err == nil {
-			err = w.Step(ctx)
+			_, err = w.Step(ctx)
 		}
 	}
 	s.firstStep += time.Since(begin)
@@ -114,12 +114,12 @@ func Step(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceilin
 	defer s.Release()
 	var times []time.Duration
 	for i := range o.Warmup + o.Repeats {
-		begin := time.Now()
-		if err := s.Step(ctx); err != nil {
+		m, err := s.Step(ctx)
+		if err != nil {
 			return Result{}, err
 		}
 		if i >= o.Warmup {
-			times = append(times, time.Since(begin))
+			times = append(times, m.Ended.Sub(m.Begin))
 		}
 	}
 	r := timing(c, ceiling, s.calls, times)
@@ -128,8 +128,8 @@ func Step(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceilin
 }
 
 // Kernels times every distinct dispatch of a step, those that take the most of it first. Dispatches are the same if kernel,
-// section and work are.
-func Kernels(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceiling, o Options) ([]Result, error) {
+// section and work are. The timed steps are added to the trace, if there is one.
+func Kernels(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceiling, o Options, trace *Trace) ([]Result, error) {
 	s, err := start(ctx, dev, c, o, true)
 	if err != nil {
 		return nil, err
@@ -137,18 +137,24 @@ func Kernels(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Cei
 	defer s.Release()
 	perCall := make([][]time.Duration, len(s.calls))
 	for i := range o.Warmup + o.Repeats {
-		if err := s.Step(ctx); err != nil {
-			return nil, err
-		}
-		times, err := s.Net.Step().Times()
+		m, err := s.Step(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if i < o.Warmup {
 			continue
 		}
+		times, err := s.Net.Step().Times()
+		if err != nil {
+			return nil, err
+		}
 		for call, t := range times {
 			perCall[call] = append(perCall[call], t)
+		}
+		if trace != nil {
+			if err := trace.step(dev, s.Net.Step(), c.Mode.String(), m, s.calls); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return distinct(c, ceiling, s.calls, perCall, millis(s.firstStep)), nil

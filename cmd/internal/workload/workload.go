@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/seed-8d806880/vkeffnet/effnetv2"
 	"github.com/seed-8d806880/vkeffnet/kernels"
@@ -182,8 +183,18 @@ func (w *Workload) Realize(ctx context.Context, o *vk.BuildOptions) error {
 	return w.dev.Upload(w.Net.Loss.Labels.Range(), labels)
 }
 
+// Moments are when the host did what of a step.
+type Moments struct {
+	Begin     time.Time
+	Encoded   time.Time // the step's scalars have been handed over; in inference, which has none, Begin
+	Submitted time.Time // the device has its work
+	Ended     time.Time // and has done it
+}
+
 // Step runs one step and waits for its end; in training with the published recipe's regularisation and a small rate.
-func (w *Workload) Step(ctx context.Context) error {
+func (w *Workload) Step(ctx context.Context) (m Moments, err error) {
+	m.Begin = time.Now()
+	m.Encoded = m.Begin
 	if w.Mode == layers.Train {
 		w.steps++
 		scalars := kernels.StepScalars{Step: w.steps, LR: 1e-4, Momentum: 0.9, Rho: 0.9, Eps: 1e-3, WeightDecay: 1e-5, EMADecay: 0.9999,
@@ -191,10 +202,18 @@ func (w *Workload) Step(ctx context.Context) error {
 		var data [kernels.StepBytes]byte
 		scalars.Encode(data[:])
 		if err := w.dev.Upload(w.step.Range(), data[:]); err != nil {
-			return err
+			return m, err
 		}
+		m.Encoded = time.Now()
 	}
-	return w.Net.Step().Run(ctx)
+	s, err := w.Net.Step().Submit()
+	if err != nil {
+		return m, err
+	}
+	m.Submitted = time.Now()
+	err = s.Wait(ctx)
+	m.Ended = time.Now()
+	return m, err
 }
 
 // Release frees everything.

@@ -29,6 +29,7 @@ enum {
 	S_DRIVER_PROPERTIES = 1000196000,
 	S_SUBGROUP_SIZE_CONTROL_PROPERTIES = 1000225000,
 	S_REQUIRED_SUBGROUP_SIZE = 1000225001,
+	S_CALIBRATED_TIMESTAMP_INFO = 1000184000,
 	S_VALIDATION_FEATURES = 1000247000,
 	S_PIPELINE_INFO = 1000269001,
 	S_PIPELINE_EXECUTABLE_PROPERTIES = 1000269002,
@@ -436,6 +437,25 @@ int32_t vx_statistics(void *instance, void *device, void *pipeline, uint32_t *n,
 	}
 	free(s);
 	return r;
+}
+
+// Lists the clocks (VkTimeDomainEXT) that vkGetCalibratedTimestampsEXT can read.
+int32_t vx_clock_domains(void *instance, void *physical, uint32_t *n, uint32_t *domains) {
+	VkResult (*f)(void *, uint32_t *, uint32_t *) = (VkResult(*)(void *, uint32_t *, uint32_t *))
+		getProc(instance, "vkGetPhysicalDeviceCalibrateableTimeDomainsEXT");
+	if (!f) return -7; // VK_ERROR_EXTENSION_NOT_PRESENT
+	return f(physical, n, domains);
+}
+
+// Reads the clock that a device's timestamps are taken from.
+int32_t vx_clock(void *instance, void *device, uint64_t *ticks) {
+	typedef struct { uint32_t sType; const void *pNext; uint32_t domain; } Info;
+	VkResult (*f)(void *, uint32_t, const Info *, uint64_t *, uint64_t *) = (VkResult(*)(void *, uint32_t, const Info *, uint64_t *, uint64_t *))
+		getProc(instance, "vkGetCalibratedTimestampsEXT");
+	if (!f) return -7; // VK_ERROR_EXTENSION_NOT_PRESENT
+	Info info = {S_CALIBRATED_TIMESTAMP_INFO, NULL, 0}; // VK_TIME_DOMAIN_DEVICE_EXT
+	uint64_t deviation;
+	return f(device, 1, &info, ticks, &deviation);
 }
 
 int32_t vx_create_set_layout(void *device, uint32_t n, void **layout) {

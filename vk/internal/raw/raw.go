@@ -18,6 +18,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -271,6 +272,25 @@ const CaptureStatistics = 0x40
 type Statistic struct {
 	Name  string
 	Value float64
+}
+
+// HasClock reports whether Clock can read the clock of a device's timestamps
+// (vkGetPhysicalDeviceCalibrateableTimeDomainsEXT).
+func HasClock(instance vk.Instance, p vk.PhysicalDevice) (bool, vk.Result) {
+	var domains [16]C.uint32_t // there are ten
+	n := C.uint32_t(len(domains))
+	r := vk.Result(C.vx_clock_domains(unsafe.Pointer(instance), unsafe.Pointer(p), &n, &domains[0]))
+	if r != vk.Success && r != vk.Incomplete {
+		return false, r
+	}
+	return slices.Contains(domains[:n], 0), vk.Success
+}
+
+// Clock is vkGetCalibratedTimestampsEXT of the device's own clock.
+func Clock(instance vk.Instance, d vk.Device) (ticks uint64, r vk.Result) {
+	var t C.uint64_t
+	r = vk.Result(C.vx_clock(unsafe.Pointer(instance), unsafe.Pointer(d), &t))
+	return uint64(t), r
 }
 
 // Executables is vkGetPipelineExecutablePropertiesKHR: the number of executables in a pipeline and the subgroup size of

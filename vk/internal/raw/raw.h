@@ -56,6 +56,8 @@ int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout
 	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, int fullSubgroups, uint32_t flags, void **pipeline);
 int32_t vx_executables(void *instance, void *device, void *pipeline, uint32_t *n, uint32_t *subgroupSize);
 int32_t vx_statistics(void *instance, void *device, void *pipeline, uint32_t *n, VxStatistic *out);
+int32_t vx_clock_domains(void *instance, void *physical, uint32_t *n, uint32_t *domains);
+int32_t vx_clock(void *instance, void *device, uint64_t *ticks);
 int32_t vx_create_set_layout(void *device, uint32_t bindings, void **layout);
 int32_t vx_create_layout(void *device, void *set, uint32_t push, void **layout);
 int32_t vx_create_descriptor_pool(void *device, uint32_t sets, uint32_t buffers, void **pool);
