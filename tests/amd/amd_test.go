@@ -29,23 +29,41 @@ var plans = []struct {
 	variant string
 	batch   int
 	size    int
-}{{"nano", 8, 32}, {"b0", 8, 192}, {"s", 32, 300}}
+	elem    kernels.Elem
+}{
+	{"nano", 8, 32, kernels.F32}, {"b0", 8, 192, kernels.F32}, {"s", 32, 300, kernels.F32},
+	{"b0", 64, 192, kernels.F16}, {"s", 128, 300, kernels.F16}, {"b0", 64, 192, kernels.BF16},
+}
 
 // A register that does not fit goes to memory (a spill; RADV counts spilled scalars even where a vector register takes
 // them), and so does an array that is indexed by a variable (scratch). Either costs a kernel its speed without any test
 // of its numbers noticing.
 var forbidden = []string{"Spilled SGPRs", "Spilled VGPRs", "Scratch size"}
 
-// VEGA10 is GCN, which has subgroups of 64; NAVI21 is RDNA 2, which has subgroups of 32 and 64. VKEFFNET_TEST_AMD lists
-// others, separated by blanks.
+// families are GCN 5, which has subgroups of 64, and RDNA 2, 3 and 4, which have subgroups of 32 and 64; with the major version
+// of Mesa that can make each of them up.
+var families = []struct {
+	name string
+	mesa int
+}{{"VEGA10", 22}, {"NAVI21", 22}, {"NAVI31", 25}, {"GFX1200", 25}}
+
+// The system's Mesa decides which families there are; VKEFFNET_TEST_RADV names the manifest of another one.
 func TestNoSpills(t *testing.T) {
-	for _, family := range strings.Fields(cmp.Or(os.Getenv("VKEFFNET_TEST_AMD"), "VEGA10 NAVI21")) {
-		t.Run(family, func(t *testing.T) {
-			dev := open(t, family)
+	var mesa int
+	version := open(t, families[0].name).Info().DriverVersion
+	_, err := fmt.Sscanf(version, "Mesa %d", &mesa)
+	require.NoError(t, err, "the driver's version is %q, want Mesa's", version)
+	for _, family := range families {
+		if mesa < family.mesa {
+			t.Logf("%s needs Mesa %d and this is %s; name a newer manifest: VKEFFNET_TEST_RADV=/path/to/radeon_icd.json make amd", family.name, family.mesa, version)
+			continue
+		}
+		t.Run(family.name, func(t *testing.T) {
+			dev := open(t, family.name)
 			all := map[string]vk.PipelineStatistics{} // by shader and constants
 			for _, p := range plans {
 				for _, mode := range []layers.Mode{layers.Train, layers.Infer} {
-					rec := record(t, dev, p.variant, p.batch, p.size, mode)
+					rec := record(t, dev, p.variant, p.batch, p.size, p.elem, mode)
 					found, err := rec.Statistics(context.Background())
 					require.NoError(t, err)
 					for _, s := range found {
@@ -139,13 +157,13 @@ func open(t *testing.T, family string) *vk.Device {
 }
 
 // record lists the calls of a step, of a whole training step with its optimizer or of inference.
-func record(t *testing.T, dev *vk.Device, variant string, batch, size int, mode layers.Mode) *vk.Recorder {
+func record(t *testing.T, dev *vk.Device, variant string, batch, size int, elem kernels.Elem, mode layers.Mode) *vk.Recorder {
 	t.Helper()
 	v, err := effnetv2.ByName(variant)
 	require.NoError(t, err)
 	m, err := effnetv2.New(dev, v, 1000)
 	require.NoError(t, err)
-	o := effnetv2.BuildOptions{Mode: mode, Batch: batch, H: size, W: size}
+	o := effnetv2.BuildOptions{Mode: mode, Batch: batch, H: size, W: size, Elem: elem}
 	if mode == layers.Train {
 		flat := func(name string, bytes int64) vk.Range { return dev.DeclareBuffer(name, bytes).Range() }
 		o.Step, o.Loss, o.Grads = flat("step", kernels.StepBytes), true, flat("gradients", m.Params.Bytes())
