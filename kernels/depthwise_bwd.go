@@ -34,6 +34,7 @@ type DepthwiseBwdArgs struct {
 type DepthwiseBwd struct {
 	cfg    DepthwiseBwdConfig
 	grid   depthwiseGrid
+	width  int // channels of an invocation
 	splits int // of each call
 	calls  int
 	spec   shaders.DepthwiseBwdSpec
@@ -65,8 +66,11 @@ func NewDepthwiseBwd(dev *vk.Device, cfg DepthwiseBwdConfig) (*DepthwiseBwd, err
 	if err != nil {
 		return nil, err
 	}
-	o := &DepthwiseBwd{cfg: cfg, grid: grid, calls: ceilDiv(c.N, grid.images)}
-	o.splits = depthwiseSplits(dev, &o.grid, c, o.calls, 4*9*int64(c.C))
+	o := &DepthwiseBwd{cfg: cfg, grid: grid, width: 4, calls: ceilDiv(c.N, grid.images)}
+	if grid.variant == wideVariant {
+		o.width = 2 // with 4, registers leave room for one subgroup a SIMD on GCN and 4 on RDNA
+	}
+	o.splits = depthwiseSplits(dev, &o.grid, c, c.C/o.width, o.calls)
 	o.spec = shaders.DepthwiseBwdSpec{
 		LocalX: uint32(o.grid.x), LocalY: uint32(o.grid.y), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
 		DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
@@ -109,12 +113,12 @@ func (o *DepthwiseBwd) Record(rec *vk.Recorder, a DepthwiseBwdArgs) {
 	for call := range o.calls {
 		first := call * g.images
 		count := min(g.images, c.N-first)
-		push := shaders.DepthwiseBwdParams{C4: uint32(c.C / 4), H: uint32(c.H), W: uint32(c.W), P: uint32(c.P), Q: uint32(c.Q),
+		push := shaders.DepthwiseBwdParams{Ct: uint32(c.C / o.width), H: uint32(c.H), W: uint32(c.W), P: uint32(c.P), Q: uint32(c.Q),
 			PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), Strips: uint32(g.strips), Runs: uint32(g.runs),
 			Rows: uint32(g.rows), Image0: uint32(first), Tiles: uint32(count * g.strips * g.runs),
 			Splits: uint32(o.splits), Split0: uint32(call * o.splits)}
 		rec.Dispatch(vk.Call{
-			Shader: c.Elem.pick(&shaders.DepthwiseBwd, &shaders.DepthwiseBwdF16, &shaders.DepthwiseBwdBf16),
+			Shader: o.shader(),
 			Spec:   o.spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.DepthwiseBwdBindings{
@@ -124,7 +128,7 @@ func (o *DepthwiseBwd) Record(rec *vk.Recorder, a DepthwiseBwdArgs) {
 				Dx: imageSlice(a.Sink.DX, xImage, first, count), Add: imageSlice(a.Sink.Add, xImage, first, count),
 				X: imageSlice(a.Sink.Y, xImage, first, count), SinkBN: a.Sink.BN, Sums: a.Sink.Sums, Dw: parts,
 			}.Ranges(),
-			Groups: [3]uint32{uint32(ceilDiv(c.C/4, g.x)), uint32(ceilDiv(o.splits, g.y)), 1},
+			Groups: [3]uint32{uint32(ceilDiv(c.C/o.width, g.x)), uint32(ceilDiv(o.splits, g.y)), 1},
 			Label:  label,
 			FLOPs:  2 * depthwiseFLOPs(c, count),
 		})
@@ -132,4 +136,13 @@ func (o *DepthwiseBwd) Record(rec *vk.Recorder, a DepthwiseBwdArgs) {
 	if o.Parts() > 1 {
 		wgradReduce(rec, label, parts, a.DW, o.Parts())
 	}
+}
+
+// shader returns the variant for the width and the element type.
+func (o *DepthwiseBwd) shader() *vk.Shader {
+	e := o.cfg.Conv.Elem
+	if o.width == 2 {
+		return e.pick(&shaders.DepthwiseBwdPair, &shaders.DepthwiseBwdPairF16, &shaders.DepthwiseBwdPairBf16)
+	}
+	return e.pick(&shaders.DepthwiseBwd, &shaders.DepthwiseBwdF16, &shaders.DepthwiseBwdBf16)
 }

@@ -50,7 +50,7 @@ func NewDepthwiseWgrad(dev *vk.Device, cfg DepthwiseWgradConfig) (*DepthwiseWgra
 		return nil, err
 	}
 	o := &DepthwiseWgrad{cfg: cfg, grid: grid, calls: ceilDiv(c.N, grid.images)}
-	o.splits = depthwiseSplits(dev, &o.grid, c, o.calls, 4*int64(c.R*c.S*c.C))
+	o.splits = depthwiseSplits(dev, &o.grid, c, c.C/4, o.calls)
 	o.spec = shaders.DepthwiseWgradSpec{
 		LocalX: uint32(o.grid.x), LocalY: uint32(o.grid.y), K: uint32(c.R), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
 		DyBn: cfg.DY.BN, DyKeep: cfg.DY.Keep, DyGate: cfg.DY.Gate, DyNog: cfg.DY.NoG, DyAct: uint32(cfg.DY.Act),
@@ -59,16 +59,17 @@ func NewDepthwiseWgrad(dev *vk.Device, cfg DepthwiseWgradConfig) (*DepthwiseWgra
 	return o, nil
 }
 
-// depthwiseSplits is how many invocations along g.y share the tiles of a call, each with sums of rowBytes in all: enough to
-// fill the device, but no more than tiles or than a binding holds. It cuts the workgroup accordingly.
-func depthwiseSplits(dev *vk.Device, g *depthwiseGrid, c Conv, calls int, rowBytes int64) int {
+// depthwiseSplits is how many invocations along g.y share the tiles of a call, each with sums over all taps: enough to
+// fill the device with lanes invocations along the channels, but no more than tiles or than a binding holds. It cuts the
+// workgroup accordingly.
+func depthwiseSplits(dev *vk.Device, g *depthwiseGrid, c Conv, lanes, calls int) int {
 	enough := 1 << 15
 	if g.variant == narrowVariant {
 		enough = 1 << 8
 	}
-	most := dev.Limits().MaxRange / (int64(calls) * rowBytes)
-	splits := max(min(ceilDiv(enough, c.C/4), g.images*g.strips*g.runs, int(most)), 1)
-	g.x, g.y = channelLanes(dev, g.variant, c.C/4, splits)
+	most := dev.Limits().MaxRange / (int64(calls) * 4 * int64(c.R*c.S*c.C))
+	splits := max(min(ceilDiv(enough, lanes), g.images*g.strips*g.runs, int(most)), 1)
+	g.x, g.y = channelLanes(dev, g.variant, lanes, splits)
 	return splits
 }
 

@@ -5,7 +5,7 @@
 // du goes to include/sink.glsl, which overwrites dx and the sums; dw [splits][3 3 C] is overwritten, conv_wgrad_reduce adds
 // the splits. Every element of x belongs to one tile (strip of STRIDE*TQ columns, run of rows, image), so that the
 // sink's reading of x serves dw too; an invocation takes every splits-th tile and its sums are one part.
-// Requires C % 4 == 0; a sink with an activation and sums, without SE. One invocation: 4 channels. It walks down the rows of
+// Requires C % WIDTH == 0; a sink with an activation and sums, without SE. One invocation: WIDTH channels. It walks down the rows of
 // dy and keeps the (K-1)/STRIDE + 1 of them that a row of x meets. No shared memory.
 // Groups: x over channels, y over splits.
 // CPU twin: tests/ref/depthwise.go.
@@ -17,20 +17,23 @@ layout(local_size_x_id = 0, local_size_y_id = 1) in;
 layout(constant_id = 2) const uint STRIDE = 1;
 layout(constant_id = 3) const uint TQ = 2; // columns of dy that begin in a strip
 
-#define DY_WIDTH 4
+#ifndef WIDTH
+#define WIDTH 4 // channels of an invocation
+#endif
+#define DY_WIDTH WIDTH
 #define DY_ID 4
 #define DY_BINDING 1
 #include "gradin.glsl"
-#define SINK_WIDTH 4
+#define SINK_WIDTH WIDTH
 #define SINK_ID 9
 #define SINK_BINDING 7
 #include "sink.glsl"
 
-layout(std430, set = 0, binding = 0) readonly buffer WBuf { vec4 w[]; };
-layout(std430, set = 0, binding = 13) writeonly buffer DwBuf { vec4 dw[]; };
+layout(std430, set = 0, binding = 0) readonly buffer WBuf { DY_T w[]; };
+layout(std430, set = 0, binding = 13) writeonly buffer DwBuf { DY_T dw[]; };
 
 layout(push_constant) uniform Params {
-    uint C4; // C / 4
+    uint CT; // C / WIDTH
     uint H, W, P, Q;
     uint padTop, padLeft;
     uint strips; // strips that cover W columns, the first from column -padLeft
@@ -50,15 +53,15 @@ const uint COLS = TQ * STRIDE;
 void main() {
     uint c = gl_GlobalInvocationID.x;
     uint split = gl_GlobalInvocationID.y;
-    if (c >= p.C4 || split >= p.splits) return;
+    if (c >= p.CT || split >= p.splits) return;
 
-    vec4 weight[K * K], grad[K * K];
+    DY_T weight[K * K], grad[K * K];
     [[unroll]] for (uint i = 0; i < K * K; i++) {
-        weight[i] = w[i * p.C4 + c];
-        grad[i] = vec4(0.0);
+        weight[i] = w[i * p.CT + c];
+        grad[i] = DY_T(0.0);
     }
-    DyChannel dyC = dyChannel(c, p.C4);
-    SinkChannel sinkC = sinkChannel(c, p.C4);
+    DyChannel dyC = dyChannel(c, p.CT);
+    SinkChannel sinkC = sinkChannel(c, p.CT);
     SinkSums total = sinkZero();
 
     for (uint tile = split; tile < p.tiles; tile += p.splits) {
@@ -67,18 +70,18 @@ void main() {
         int row1 = row0 + int(p.rows);
         uint n = tile / (p.strips * p.runs);
         uint image = n + p.image0;
-        DyImage dyI = dyImage(image, c, p.C4);
+        DyImage dyI = dyImage(image, c, p.CT);
         int left = q0 * int(STRIDE) - int(p.padLeft);
 
-        vec4 dy[(REACH + 1) * DY_COLS]; // rows row-REACH .. row
-        [[unroll]] for (uint i = 0; i < (REACH + 1) * DY_COLS; i++) dy[i] = vec4(0.0);
+        DY_T dy[(REACH + 1) * DY_COLS]; // rows row-REACH .. row
+        [[unroll]] for (uint i = 0; i < (REACH + 1) * DY_COLS; i++) dy[i] = DY_T(0.0);
         for (int row = row0 - int(REACH); row < row1; row++) {
             [[unroll]] for (uint i = 0; i < REACH * DY_COLS; i++) dy[i] = dy[i + DY_COLS];
             [[unroll]] for (uint u = 0; u < DY_COLS; u++) {
                 int q = q0 - int(REACH) + int(u);
                 uint nearP = uint(clamp(row, 0, int(p.P) - 1)), nearQ = uint(clamp(q, 0, int(p.Q) - 1));
-                vec4 v = dyOf(((n * p.P + nearP) * p.Q + nearQ) * p.C4 + c, dyC, dyI);
-                dy[REACH * DY_COLS + u] = nearP == uint(row) && nearQ == uint(q) ? v : vec4(0.0);
+                DY_T v = dyOf(((n * p.P + nearP) * p.Q + nearQ) * p.CT + c, dyC, dyI);
+                dy[REACH * DY_COLS + u] = nearP == uint(row) && nearQ == uint(q) ? v : DY_T(0.0);
             }
             if (row < row0) continue;
             // The STRIDE rows of x that no later row of dy meets.
@@ -87,7 +90,7 @@ void main() {
                 [[unroll]] for (uint t = 0; t < COLS; t++) {
                     int col = left + int(t);
                     if (uint(h) < p.H && uint(col) < p.W) {
-                        vec4 du = vec4(0.0);
+                        DY_T du = DY_T(0.0);
                         [[unroll]] for (uint j = 0; j <= REACH; j++) {
                             uint r = i + STRIDE * j; // filter row that joins row h to row row-j of dy
                             [[unroll]] for (uint s = 0; s < K; s++) {
@@ -95,7 +98,7 @@ void main() {
                                 if (r < K && at % STRIDE == 0) du += weight[r * K + s] * dy[(REACH - j) * DY_COLS + at / STRIDE - 1];
                             }
                         }
-                        vec4 u = sinkStore(du, ((n * p.H + uint(h)) * p.W + uint(col)) * p.C4 + c, image, sinkC, total);
+                        DY_T u = sinkStore(du, ((n * p.H + uint(h)) * p.W + uint(col)) * p.CT + c, image, sinkC, total);
                         [[unroll]] for (uint j = 0; j <= REACH; j++) {
                             uint r = i + STRIDE * j;
                             [[unroll]] for (uint s = 0; s < K; s++) {
@@ -108,6 +111,6 @@ void main() {
             }
         }
     }
-    sinkWrite(total, p.split0 + split, c, p.C4);
-    [[unroll]] for (uint i = 0; i < K * K; i++) dw[((p.split0 + split) * K * K + i) * p.C4 + c] = grad[i];
+    sinkWrite(total, p.split0 + split, c, p.CT);
+    [[unroll]] for (uint i = 0; i < K * K; i++) dw[((p.split0 + split) * K * K + i) * p.CT + c] = grad[i];
 }

@@ -12,7 +12,7 @@ import (
 
 // DepthwiseBwdParams is the push-constant block of depthwise_bwd.comp (56 bytes).
 type DepthwiseBwdParams struct {
-	C4      uint32
+	Ct      uint32
 	H       uint32
 	W       uint32
 	P       uint32
@@ -31,7 +31,7 @@ type DepthwiseBwdParams struct {
 // Bytes returns the block as the shader reads it.
 func (p *DepthwiseBwdParams) Bytes() []byte {
 	b := make([]byte, 56)
-	binary.LittleEndian.PutUint32(b[0:], p.C4)
+	binary.LittleEndian.PutUint32(b[0:], p.Ct)
 	binary.LittleEndian.PutUint32(b[4:], p.H)
 	binary.LittleEndian.PutUint32(b[8:], p.W)
 	binary.LittleEndian.PutUint32(b[12:], p.P)
@@ -50,7 +50,7 @@ func (p *DepthwiseBwdParams) Bytes() []byte {
 
 func _() {
 	var x [1]struct{} // an index error here means that depthwise_bwd.comp and this file disagree
-	_ = x[unsafe.Offsetof(DepthwiseBwdParams{}.C4)-0]
+	_ = x[unsafe.Offsetof(DepthwiseBwdParams{}.Ct)-0]
 	_ = x[unsafe.Offsetof(DepthwiseBwdParams{}.H)-4]
 	_ = x[unsafe.Offsetof(DepthwiseBwdParams{}.W)-8]
 	_ = x[unsafe.Offsetof(DepthwiseBwdParams{}.P)-12]
@@ -233,6 +233,143 @@ var depthwiseBwdF16SPIRV []byte
 var DepthwiseBwdF16 = vk.Shader{
 	Name:  "depthwise_bwd_f16",
 	SPIRV: depthwiseBwdF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 56,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Stride", ID: 2, Default: 0x1},
+		{Name: "Tq", ID: 3, Default: 0x2},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "SinkAdd", ID: 9, Default: 0x0},
+		{Name: "SinkKeep", ID: 10, Default: 0x0},
+		{Name: "SinkSums", ID: 11, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 12, Default: 0x0},
+		{Name: "SinkSe", ID: 13, Default: 0x0},
+		{Name: "SinkAct", ID: 14, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_bwd_pair.spv
+var depthwiseBwdPairSPIRV []byte
+
+// DepthwiseBwdPair: the same with 2 channels to an invocation: half the registers.
+var DepthwiseBwdPair = vk.Shader{
+	Name:  "depthwise_bwd_pair",
+	SPIRV: depthwiseBwdPairSPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 56,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Stride", ID: 2, Default: 0x1},
+		{Name: "Tq", ID: 3, Default: 0x2},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "SinkAdd", ID: 9, Default: 0x0},
+		{Name: "SinkKeep", ID: 10, Default: 0x0},
+		{Name: "SinkSums", ID: 11, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 12, Default: 0x0},
+		{Name: "SinkSe", ID: 13, Default: 0x0},
+		{Name: "SinkAct", ID: 14, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+}
+
+//go:embed spirv/depthwise_bwd_pair_bf16.spv
+var depthwiseBwdPairBf16SPIRV []byte
+
+// DepthwiseBwdPairBf16: the same with 2 channels to an invocation: half the registers; activations are bfloat16.
+var DepthwiseBwdPairBf16 = vk.Shader{
+	Name:  "depthwise_bwd_pair_bf16",
+	SPIRV: depthwiseBwdPairBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "W", Access: vk.Read},
+		{Name: "G", Access: vk.Read},
+		{Name: "Y", Access: vk.Read},
+		{Name: "DyBN", Access: vk.Read},
+		{Name: "DyKeep", Access: vk.Read},
+		{Name: "DyGate", Access: vk.Read},
+		{Name: "DyE", Access: vk.Read},
+		{Name: "Dx", Access: vk.Write},
+		{Name: "Add", Access: vk.Read},
+		{Name: "X", Access: vk.Read},
+		{Name: "SinkBN", Access: vk.Read},
+		{Name: "SinkKeep", Access: vk.Read},
+		{Name: "Sums", Access: vk.Write},
+		{Name: "Dw", Access: vk.Write},
+	},
+	Push: 56,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "Stride", ID: 2, Default: 0x1},
+		{Name: "Tq", ID: 3, Default: 0x2},
+		{Name: "DyBn", ID: 4, Default: 0x0},
+		{Name: "DyKeep", ID: 5, Default: 0x0},
+		{Name: "DyGate", ID: 6, Default: 0x0},
+		{Name: "DyNog", ID: 7, Default: 0x0},
+		{Name: "DyAct", ID: 8, Default: 0x0},
+		{Name: "SinkAdd", ID: 9, Default: 0x0},
+		{Name: "SinkKeep", ID: 10, Default: 0x0},
+		{Name: "SinkSums", ID: 11, Default: 0x0},
+		{Name: "SinkSumsOnly", ID: 12, Default: 0x0},
+		{Name: "SinkSe", ID: 13, Default: 0x0},
+		{Name: "SinkAct", ID: 14, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_bwd_pair_f16.spv
+var depthwiseBwdPairF16SPIRV []byte
+
+// DepthwiseBwdPairF16: the same with 2 channels to an invocation: half the registers; activations are float16.
+var DepthwiseBwdPairF16 = vk.Shader{
+	Name:  "depthwise_bwd_pair_f16",
+	SPIRV: depthwiseBwdPairF16SPIRV,
 	Bindings: []vk.Binding{
 		{Name: "W", Access: vk.Read},
 		{Name: "G", Access: vk.Read},

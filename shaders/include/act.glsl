@@ -1,4 +1,4 @@
-// Activations and their derivatives, for float and vec4. Act codes are those of kernels.Act.
+// Activations and their derivatives, for float, vec2 and vec4. Act codes are those of kernels.Act.
 #ifndef ACT_GLSL
 #define ACT_GLSL
 #define ACT_NONE 0u
@@ -20,5 +20,6 @@
     T actGrad(uint act, T z) { T u, d; actBoth(act, z, u, d); return d; }
 
 ACT_FUNCTIONS(float)
+ACT_FUNCTIONS(vec2)
 ACT_FUNCTIONS(vec4)
 #endif

@@ -7,7 +7,7 @@
 // Paths that are off vanish in specialization.
 //
 // Define before including:
-//   DY_WIDTH    1 or 4: channels that one call handles, a DY_T, stored as DY_E; every index and KT below count in T
+//   DY_WIDTH    1, 2 or 4: channels that one call handles, a DY_T, stored as DY_E; every index and KT below count in T
 //   DY_ID       first of 5 constant ids
 //   DY_BINDING  first of 6 bindings: g, y [N P Q K], dyBN [6][K], dyKeep [N], dyGate, dyE [N][K]
 #include "act.glsl"
@@ -16,6 +16,10 @@
 #define DY_T vec4
 #define DY_E E4
 #define DY_LOAD load4
+#elif DY_WIDTH == 2
+#define DY_T vec2
+#define DY_E E2
+#define DY_LOAD load2
 #else
 #define DY_T float
 #define DY_E E1

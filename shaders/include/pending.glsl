@@ -5,7 +5,7 @@
 // A padded tap is 0 after all of it: the caller selects. Paths that are off vanish in specialization.
 //
 // Define before including:
-//   PENDING_WIDTH    1 or 4: channels that one call handles, a PENDING_T, stored as PENDING_E; every index and CT below count in T
+//   PENDING_WIDTH    1, 2 or 4: channels that one call handles, a PENDING_T, stored as PENDING_E; every index and CT below count in T
 //   PENDING_ID       first of 3 constant ids
 //   PENDING_BINDING  first of 2 bindings: inBN [6][C], inGate [N][C]
 #include "act.glsl"
@@ -14,6 +14,10 @@
 #define PENDING_T vec4
 #define PENDING_E E4
 #define PENDING_LOAD load4
+#elif PENDING_WIDTH == 2
+#define PENDING_T vec2
+#define PENDING_E E2
+#define PENDING_LOAD load2
 #else
 #define PENDING_T float
 #define PENDING_E E1

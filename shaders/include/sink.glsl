@@ -7,7 +7,7 @@
 // Sums are S = sum dz and T = sum dz*yhat, yhat = (y - mean)*rstd. Paths that are off vanish in specialization.
 //
 // Define before including:
-//   SINK_WIDTH    1 or 4: channels that one call handles, a SINK_T, stored as SINK_E; every index and CT below count in T
+//   SINK_WIDTH    1, 2 or 4: channels that one call handles, a SINK_T, stored as SINK_E; every index and CT below count in T
 //   SINK_ID       first of 6 constant ids
 //   SINK_BINDING  first of 6 bindings: dx, add, x (the raw output y) [N H W C], sinkBN [6][C], sinkKeep [N],
 //                 sums [parts][2][C] or, with SE, [N][parts][3][C]
@@ -18,6 +18,11 @@
 #define SINK_E E4
 #define SINK_LOAD load4
 #define SINK_STORE store4
+#elif SINK_WIDTH == 2
+#define SINK_T vec2
+#define SINK_E E2
+#define SINK_LOAD load2
+#define SINK_STORE store2
 #else
 #define SINK_T float
 #define SINK_E E1
