@@ -80,9 +80,18 @@ func newDepthwiseGrid(dev *vk.Device, op, variant string, conv Conv, p, q, colum
 	return g, err
 }
 
-// groups are the workgroups for count images.
-func (g *depthwiseGrid) groups(conv Conv, count int) [3]uint32 {
-	return [3]uint32{uint32(ceilDiv(conv.C/4, g.x)), uint32(ceilDiv(g.strips*g.runs, g.y)), uint32(count)}
+// width is how many channels an invocation owns where both a pair and 4 can be had: with 4, registers leave room for one
+// subgroup a SIMD on GCN and for 4 on RDNA.
+func (g *depthwiseGrid) width() int {
+	if g.variant == wideVariant {
+		return 2
+	}
+	return 4
+}
+
+// groups are the workgroups for count images, lanes invocations along the channels.
+func (g *depthwiseGrid) groups(lanes, count int) [3]uint32 {
+	return [3]uint32{uint32(ceilDiv(lanes, g.x)), uint32(ceilDiv(g.strips*g.runs, g.y)), uint32(count)}
 }
 
 // checkDepthwise reports shapes that are no depthwise convolution of this package.
@@ -132,9 +141,10 @@ type DepthwiseFwdArgs struct {
 // and overwrites y. With Stats it writes partial statistics of y: [Parts][2][C] (mean, M2), then [Parts] counts. Each
 // element of x is loaded and activated about once: an invocation keeps the output rows that are under way in registers.
 type DepthwiseFwd struct {
-	cfg  DepthwiseFwdConfig
-	grid depthwiseGrid
-	spec shaders.DepthwiseFwdSpec
+	cfg   DepthwiseFwdConfig
+	grid  depthwiseGrid
+	width int // channels of an invocation
+	spec  shaders.DepthwiseFwdSpec
 }
 
 // NewDepthwiseFwd returns a *ShapeError if the configuration is no depthwise convolution, and a *vk.UnsupportedError if
@@ -149,7 +159,9 @@ func NewDepthwiseFwd(dev *vk.Device, cfg DepthwiseFwdConfig) (*DepthwiseFwd, err
 	if err != nil {
 		return nil, err
 	}
-	return &DepthwiseFwd{cfg: cfg, grid: grid, spec: shaders.DepthwiseFwdSpec{
+	width := grid.width()
+	grid.x, grid.y = channelLanes(dev, grid.variant, c.C/width, grid.strips*grid.runs)
+	return &DepthwiseFwd{cfg: cfg, grid: grid, width: width, spec: shaders.DepthwiseFwdSpec{
 		LocalX: uint32(grid.x), LocalY: uint32(grid.y), K: uint32(c.R), Stride: uint32(c.Stride), Tq: uint32(grid.tq),
 		Stats: cfg.Stats, Bias: cfg.Bias, ActOut: uint32(cfg.ActOut),
 		InBn: cfg.In.BN, InAct: uint32(cfg.In.Act), InGate: cfg.In.Gate,
@@ -181,11 +193,11 @@ func (o *DepthwiseFwd) Record(rec *vk.Recorder, a DepthwiseFwdArgs) {
 	g := o.grid
 	for first := 0; first < c.N; first += g.images {
 		count := min(g.images, c.N-first)
-		push := shaders.DepthwiseFwdParams{C4: uint32(c.C / 4), H: uint32(c.H), W: uint32(c.W), P: uint32(c.P), Q: uint32(c.Q),
+		push := shaders.DepthwiseFwdParams{Ct: uint32(c.C / o.width), H: uint32(c.H), W: uint32(c.W), P: uint32(c.P), Q: uint32(c.Q),
 			PadTop: uint32(c.PadTop), PadLeft: uint32(c.PadLeft), Strips: uint32(g.strips), Runs: uint32(g.runs),
 			Rows: uint32(g.rows), Image0: uint32(first), Parts: uint32(o.Parts())}
 		rec.Dispatch(vk.Call{
-			Shader: c.Elem.pick(&shaders.DepthwiseFwd, &shaders.DepthwiseFwdF16, &shaders.DepthwiseFwdBf16),
+			Shader: o.shader(),
 			Spec:   o.spec.Words(),
 			Push:   push.Bytes(),
 			Bind: shaders.DepthwiseFwdBindings{
@@ -193,11 +205,20 @@ func (o *DepthwiseFwd) Record(rec *vk.Recorder, a DepthwiseFwdArgs) {
 				Y:     imageSlice(a.Y, c.YBytes()/int64(c.N), first, count),
 				Stats: a.Stats, InBN: a.X.BN, InGate: a.X.Gate,
 			}.Ranges(),
-			Groups: g.groups(c, count),
+			Groups: g.groups(c.C/o.width, count),
 			Label:  label,
 			FLOPs:  depthwiseFLOPs(c, count),
 		})
 	}
+}
+
+// shader returns the variant for the width and the element type.
+func (o *DepthwiseFwd) shader() *vk.Shader {
+	e := o.cfg.Conv.Elem
+	if o.width == 2 {
+		return e.pick(&shaders.DepthwiseFwdPair, &shaders.DepthwiseFwdPairF16, &shaders.DepthwiseFwdPairBf16)
+	}
+	return e.pick(&shaders.DepthwiseFwd, &shaders.DepthwiseFwdF16, &shaders.DepthwiseFwdBf16)
 }
 
 // DepthwiseDgradConfig is the shape of a DepthwiseDgrad.
@@ -300,7 +321,7 @@ func (o *DepthwiseDgrad) Record(rec *vk.Recorder, a DepthwiseDgradArgs) {
 				X:      imageSlice(a.Sink.Y, xImage, first, count),
 				SinkBN: a.Sink.BN, SinkKeep: a.Sink.Keep, Sums: a.Sink.Sums,
 			}.Ranges(),
-			Groups: g.groups(c, count),
+			Groups: g.groups(c.C/4, count),
 			Label:  label,
 			FLOPs:  depthwiseFLOPs(c, count),
 		})

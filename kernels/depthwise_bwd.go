@@ -66,10 +66,7 @@ func NewDepthwiseBwd(dev *vk.Device, cfg DepthwiseBwdConfig) (*DepthwiseBwd, err
 	if err != nil {
 		return nil, err
 	}
-	o := &DepthwiseBwd{cfg: cfg, grid: grid, width: 4, calls: ceilDiv(c.N, grid.images)}
-	if grid.variant == wideVariant {
-		o.width = 2 // with 4, registers leave room for one subgroup a SIMD on GCN and 4 on RDNA
-	}
+	o := &DepthwiseBwd{cfg: cfg, grid: grid, width: grid.width(), calls: ceilDiv(c.N, grid.images)}
 	o.splits = depthwiseSplits(dev, &o.grid, c, c.C/o.width, o.calls)
 	o.spec = shaders.DepthwiseBwdSpec{
 		LocalX: uint32(o.grid.x), LocalY: uint32(o.grid.y), Stride: uint32(c.Stride), Tq: uint32(grid.tq),

@@ -12,7 +12,7 @@ import (
 
 // DepthwiseFwdParams is the push-constant block of depthwise_fwd.comp (48 bytes).
 type DepthwiseFwdParams struct {
-	C4      uint32
+	Ct      uint32
 	H       uint32
 	W       uint32
 	P       uint32
@@ -29,7 +29,7 @@ type DepthwiseFwdParams struct {
 // Bytes returns the block as the shader reads it.
 func (p *DepthwiseFwdParams) Bytes() []byte {
 	b := make([]byte, 48)
-	binary.LittleEndian.PutUint32(b[0:], p.C4)
+	binary.LittleEndian.PutUint32(b[0:], p.Ct)
 	binary.LittleEndian.PutUint32(b[4:], p.H)
 	binary.LittleEndian.PutUint32(b[8:], p.W)
 	binary.LittleEndian.PutUint32(b[12:], p.P)
@@ -46,7 +46,7 @@ func (p *DepthwiseFwdParams) Bytes() []byte {
 
 func _() {
 	var x [1]struct{} // an index error here means that depthwise_fwd.comp and this file disagree
-	_ = x[unsafe.Offsetof(DepthwiseFwdParams{}.C4)-0]
+	_ = x[unsafe.Offsetof(DepthwiseFwdParams{}.Ct)-0]
 	_ = x[unsafe.Offsetof(DepthwiseFwdParams{}.H)-4]
 	_ = x[unsafe.Offsetof(DepthwiseFwdParams{}.W)-8]
 	_ = x[unsafe.Offsetof(DepthwiseFwdParams{}.P)-12]
@@ -190,6 +190,110 @@ var depthwiseFwdF16SPIRV []byte
 var DepthwiseFwdF16 = vk.Shader{
 	Name:  "depthwise_fwd_f16",
 	SPIRV: depthwiseFwdF16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 48,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "Stats", ID: 5, Default: 0x0},
+		{Name: "Bias", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_fwd_pair.spv
+var depthwiseFwdPairSPIRV []byte
+
+// DepthwiseFwdPair: the same with 2 channels to an invocation: half the registers.
+var DepthwiseFwdPair = vk.Shader{
+	Name:  "depthwise_fwd_pair",
+	SPIRV: depthwiseFwdPairSPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 48,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "Stats", ID: 5, Default: 0x0},
+		{Name: "Bias", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+}
+
+//go:embed spirv/depthwise_fwd_pair_bf16.spv
+var depthwiseFwdPairBf16SPIRV []byte
+
+// DepthwiseFwdPairBf16: the same with 2 channels to an invocation: half the registers; activations are bfloat16.
+var DepthwiseFwdPairBf16 = vk.Shader{
+	Name:  "depthwise_fwd_pair_bf16",
+	SPIRV: depthwiseFwdPairBf16SPIRV,
+	Bindings: []vk.Binding{
+		{Name: "X", Access: vk.Read},
+		{Name: "W", Access: vk.Read},
+		{Name: "Bias", Access: vk.Read},
+		{Name: "Y", Access: vk.Write},
+		{Name: "Stats", Access: vk.Write},
+		{Name: "InBN", Access: vk.Read},
+		{Name: "InGate", Access: vk.Read},
+	},
+	Push: 48,
+	Spec: []vk.SpecConst{
+		{Name: "LocalX", ID: 0, Default: 0x1},
+		{Name: "LocalY", ID: 1, Default: 0x1},
+		{Name: "K", ID: 2, Default: 0x3},
+		{Name: "Stride", ID: 3, Default: 0x1},
+		{Name: "Tq", ID: 4, Default: 0x4},
+		{Name: "Stats", ID: 5, Default: 0x0},
+		{Name: "Bias", ID: 6, Default: 0x0},
+		{Name: "ActOut", ID: 7, Default: 0x0},
+		{Name: "InBn", ID: 8, Default: 0x0},
+		{Name: "InAct", ID: 9, Default: 0x0},
+		{Name: "InGate", ID: 10, Default: 0x0},
+	},
+	Local:   [3]uint32{1, 1, 1},
+	LocalID: [3]int32{0, 1, -1},
+	Needs:   []string{"storageBuffer16BitAccess"},
+}
+
+//go:embed spirv/depthwise_fwd_pair_f16.spv
+var depthwiseFwdPairF16SPIRV []byte
+
+// DepthwiseFwdPairF16: the same with 2 channels to an invocation: half the registers; activations are float16.
+var DepthwiseFwdPairF16 = vk.Shader{
+	Name:  "depthwise_fwd_pair_f16",
+	SPIRV: depthwiseFwdPairF16SPIRV,
 	Bindings: []vk.Binding{
 		{Name: "X", Access: vk.Read},
 		{Name: "W", Access: vk.Read},

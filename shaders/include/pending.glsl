@@ -14,14 +14,17 @@
 #define PENDING_T vec4
 #define PENDING_E E4
 #define PENDING_LOAD load4
+#define PENDING_STORE store4
 #elif PENDING_WIDTH == 2
 #define PENDING_T vec2
 #define PENDING_E E2
 #define PENDING_LOAD load2
+#define PENDING_STORE store2
 #else
 #define PENDING_T float
 #define PENDING_E E1
 #define PENDING_LOAD load1
+#define PENDING_STORE store1
 #endif
 
 layout(constant_id = PENDING_ID) const bool IN_BN = false;

@@ -12,5 +12,6 @@
     }
 
 STATS_FUNCTIONS(float)
+STATS_FUNCTIONS(vec2)
 STATS_FUNCTIONS(vec4)
 #endif
