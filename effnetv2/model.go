@@ -178,6 +178,7 @@ type BuildOptions struct {
 	// Weights and Stats replace the model's own: the moving averages, say.
 	Weights, Stats vk.Range
 	Step           vk.Range // kernels.StepScalars; needed in training and with Loss
+	LossScale      vk.Range // kernels.LossScale; needed in training
 	Loss           bool     // append the loss; in training with the backward pass, whose gradients go to Grads
 	Grads          vk.Range // layout of Model.Params
 	// Slots, if not nil, appends an optimizer step by Method.
@@ -205,7 +206,8 @@ func (m *Model) Build(o BuildOptions) (*Network, error) {
 	n := &Network{}
 	var err error
 	n.Plan, err = layers.Build(m.dev, layers.Options{Mode: o.Mode, Batch: o.Batch, Padding: o.Padding, Elem: o.Elem, NoFuse: o.NoFuse,
-		Blocks: len(blocks), Weights: o.Weights, Grads: o.Grads, Stats: o.Stats, Step: o.Step, Params: m.Params, Running: m.Running,
+		Blocks: len(blocks), Weights: o.Weights, Grads: o.Grads, Stats: o.Stats, Step: o.Step, LossScale: o.LossScale,
+		Params: m.Params, Running: m.Running,
 	}, func(g *layers.Graph) {
 		x := g.Input(o.H, o.W)
 		n.Image = x.Value()

@@ -44,14 +44,19 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 			return nil, err
 		}
 		defer step.Release()
-		scalars := kernels.StepScalars{LossScale: max(o.LossScale, 1)} // everything random is off
-		scalars.Encode(step.Bytes())
+		new(kernels.StepScalars).Encode(step.Bytes()) // everything random is off
+		scale, err := dev.NewBuffer("loss scale", kernels.LossScaleBytes, vk.UploadMemory)
+		if err != nil {
+			return nil, err
+		}
+		defer scale.Release()
+		copy(scale.Bytes(), kernels.LossScale{Factor: max(o.LossScale, 1)}.Encode())
 		grads, err := dev.NewBuffer("gradients", m.Params.Bytes(), vk.DeviceMemory)
 		if err != nil {
 			return nil, err
 		}
 		defer grads.Release()
-		build.Loss, build.Step, build.Grads = true, step.Range(), grads.Range()
+		build.Loss, build.Step, build.LossScale, build.Grads = true, step.Range(), scale.Range(), grads.Range()
 	}
 	n, err := m.Build(build)
 	if err != nil {

@@ -36,7 +36,8 @@ type BNFinalizeArgs struct {
 
 // BNFinalize merges partial statistics and overwrites rows 0 to 3 of BN: mean, scale = gamma*rstd, beta and
 // rstd = 1/sqrt(var + eps), with the biased variance M2/M. It updates the running statistics in place, the variance with
-// the unbiased M2/(M-1) (M = 1: M2). Partial means and M2 are merged by the formula of Chan, Golub and LeVeque (1979),
+// the unbiased M2/(M-1) (M = 1: M2); a channel with a mean or variance that is not finite, after an overflow of 16-bit
+// activations, keeps its own, which it would otherwise lose for ever. Partial means and M2 are merged by the formula of Chan, Golub and LeVeque (1979),
 // in float32 and in a fixed order; nothing cancels.
 type BNFinalize struct {
 	cfg  BNFinalizeConfig

@@ -2,6 +2,7 @@ package kernels_test
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -77,6 +78,43 @@ func TestBNFinalize(t *testing.T) {
 				shadertest.Compare(t, "running variance", runVar.Float32s(), wantVar, shadertest.Tol{NMSE: 1e-11, Elem: 5e-6})
 			})
 		}
+	})
+}
+
+// TestBNFinalizeOverflow: channels whose activations overflowed keep their running statistics, and the others do not.
+func TestBNFinalizeOverflow(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		const c, parts, rows, eps, momentum = 24, 3, 30, 1e-3, 0.1
+		eachVariant(t, "C=24", func(t *testing.T, variant string) {
+			op, err := kernels.NewBNFinalize(dev, kernels.BNFinalizeConfig{C: c, Parts: parts, M: rows, Eps: eps, Momentum: momentum, Variant: variant})
+			require.NoError(t, err)
+			f := newFixture(t, dev)
+			y := shadertest.Float64s(shadertest.Rand(1, rows*c))
+			want := ref.Stats(y, c)
+			partial := partialStats(y, parts, c)
+			for ch, bad := range map[int]float64{0: math.Inf(1), 5: math.Inf(-1), 6: math.NaN(), 23: math.NaN()} {
+				partial[ch], want[ch] = float32(bad), bad // the mean of the first part
+				if ch == 6 {
+					partial[ch], partial[c+ch], want[ch], want[c+ch] = 0, float32(bad), 0, bad // M2
+				}
+			}
+			stats := f.Input(partial)
+			gamma, wantGamma := f.random(true, c, -1, 1)
+			beta, wantBeta := f.random(true, c, -1, 1)
+			mean, variance := shadertest.Rand(98, c), shadertest.RandIn(99, c, 0, 2)
+			runMean, runVar, bn := f.InOut(mean), f.InOut(variance), f.Output(6*c)
+			f.Run(func(rec *vk.Recorder) {
+				op.Record(rec, kernels.BNFinalizeArgs{Stats: stats.Range(), Gamma: gamma, Beta: beta, RunMean: runMean.Range(),
+					RunVar: runVar.Range(), BN: bn.Range()})
+			})
+			_, wantMean, wantVar := ref.BNFinalize(want, wantGamma, wantBeta, shadertest.Float64s(mean), shadertest.Float64s(variance),
+				rows, float64(float32(eps)), float64(float32(momentum)))
+			for _, ch := range []int{0, 5, 6, 23} {
+				assert.Equal(t, []float32{mean[ch], variance[ch]}, []float32{runMean.Float32s()[ch], runVar.Float32s()[ch]}, "channel %d", ch)
+			}
+			shadertest.Compare(t, "running mean", runMean.Float32s(), wantMean, shadertest.Tol{NMSE: 1e-12, Elem: 5e-6})
+			shadertest.Compare(t, "running variance", runVar.Float32s(), wantVar, shadertest.Tol{NMSE: 1e-11, Elem: 5e-6})
+		})
 	})
 }
 

@@ -53,11 +53,12 @@ type LossConfig struct {
 	Grad           bool
 }
 
-// LossArgs are the buffers of a Loss: Logits, Targets and DLogits [N][Ld], Step the step buffer, Out [N][4].
-type LossArgs struct{ Logits, Targets, Step, DLogits, Out vk.Range }
+// LossArgs are the buffers of a Loss: Logits, Targets and DLogits [N][Ld], LossScale the loss scale's, Out [N][4]. Without
+// Grad there are no DLogits and no LossScale.
+type LossArgs struct{ Logits, Targets, LossScale, DLogits, Out vk.Range }
 
 // Loss is softmax cross-entropy with soft targets t: out[n] = {-sum t*log softmax(z), top-1, top-5, 0} and
-// dlogits = (softmax(z)*sum t - t)*lossScale/N; both are overwritten. The largest target (of equal ones the first) is a
+// dlogits = (softmax(z)*sum t - t)*scale/N with the loss scale's Factor; both are overwritten. The largest target (of equal ones the first) is a
 // top-k hit if fewer than k logits rank before its own: greater, or equal at a smaller index. An image without target
 // mass has loss 0 and no hits. Columns from Classes on are ignored and get gradient 0. Sums are float32.
 type Loss struct{ cfg LossConfig }
@@ -73,13 +74,13 @@ func (o *Loss) Record(rec *vk.Recorder, a LossArgs) {
 	label := fmt.Sprintf("loss n%d %d", c.N, c.Classes)
 	size := 4 * int64(c.N*c.Ld)
 	if !checkArguments(rec, label, argument{"logits", &a.Logits, size}, argument{"targets", &a.Targets, size},
-		argument{"step", &a.Step, StepBytes}, argument{"dlogits", &a.DLogits, when(c.Grad, size)}, argument{"out", &a.Out, 16 * int64(c.N)}) {
+		argument{"loss scale", &a.LossScale, when(c.Grad, LossScaleBytes)}, argument{"dlogits", &a.DLogits, when(c.Grad, size)}, argument{"out", &a.Out, 16 * int64(c.N)}) {
 		return
 	}
 	push := shaders.LossParams{N: uint32(c.N), Classes: uint32(c.Classes), Ld: uint32(c.Ld)}
 	x := min(c.N, int(rec.Device().Limits().MaxGroups))
 	rec.Dispatch(vk.Call{Shader: &shaders.Loss, Spec: shaders.LossSpec{Grad: c.Grad}.Words(), Push: push.Bytes(), Label: label,
-		Bind:   shaders.LossBindings{Logits: a.Logits, Targets: a.Targets, Step: a.Step, Dlogits: a.DLogits, Result: a.Out}.Ranges(),
+		Bind:   shaders.LossBindings{Logits: a.Logits, Targets: a.Targets, LossScale: a.LossScale, Dlogits: a.DLogits, Result: a.Out}.Ranges(),
 		Groups: [3]uint32{uint32(x), uint32(ceilDiv(c.N, x)), 1}, FLOPs: 8 * int64(c.N*c.Classes)})
 }
 
@@ -115,11 +116,11 @@ func (o *BiasGrad) Record(rec *vk.Recorder, a BiasGradArgs) {
 // MetricsConfig is the shape of a Metrics.
 type MetricsConfig struct{ N int }
 
-// MetricsArgs are the buffers of a Metrics: Loss [N][4] of kernels.Loss, Norm [4] of GradNorm, Out [8].
-type MetricsArgs struct{ Loss, Norm, Out vk.Range }
+// MetricsArgs are the buffers of a Metrics: Loss [N][4] of kernels.Loss, Norm [4] and LossScale of GradNorm, Out [8].
+type MetricsArgs struct{ Loss, Norm, LossScale, Out vk.Range }
 
 // Metrics overwrites out = {mean loss, sum of top-1, sum of top-5, gradient norm, 1 if loss or gradients are not finite,
-// 0, 0, 0}.
+// the loss scale's Factor in this step, its Skipped after it, 0}.
 type Metrics struct{ cfg MetricsConfig }
 
 // NewMetrics returns a *ShapeError if the configuration cannot be.
@@ -133,10 +134,12 @@ func NewMetrics(_ *vk.Device, cfg MetricsConfig) (*Metrics, error) {
 // Record appends the call.
 func (o *Metrics) Record(rec *vk.Recorder, a MetricsArgs) {
 	label := fmt.Sprintf("metrics n%d", o.cfg.N)
-	if !checkArguments(rec, label, argument{"loss", &a.Loss, 16 * int64(o.cfg.N)}, argument{"norm", &a.Norm, 16}, argument{"out", &a.Out, 32}) {
+	if !checkArguments(rec, label, argument{"loss", &a.Loss, 16 * int64(o.cfg.N)}, argument{"norm", &a.Norm, 16},
+		argument{"loss scale", &a.LossScale, LossScaleBytes}, argument{"out", &a.Out, 32}) {
 		return
 	}
 	push := shaders.MetricsParams{N: uint32(o.cfg.N)}
 	rec.Dispatch(vk.Call{Shader: &shaders.Metrics, Push: push.Bytes(), Label: label,
-		Bind: shaders.MetricsBindings{Loss: a.Loss, Norm: a.Norm, Metrics: a.Out}.Ranges(), Groups: [3]uint32{1, 1, 1}})
+		Bind:   shaders.MetricsBindings{Loss: a.Loss, Norm: a.Norm, LossScale: a.LossScale, Metrics: a.Out}.Ranges(),
+		Groups: [3]uint32{1, 1, 1}})
 }

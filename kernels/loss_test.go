@@ -77,10 +77,13 @@ func TestLoss(t *testing.T) {
 						}
 					}
 					logits, soft := f.Input(z), f.Input(targets)
-					step := f.step(kernels.StepScalars{LossScale: 128})
 					out, dLogits := f.Output(4*s.n), f.OutputBytes(when(grad, 4*int64(s.n*s.ld)))
+					var scale vk.Range
+					if grad {
+						scale = f.lossScale(kernels.LossScale{Factor: 128}).Range()
+					}
 					f.Run(func(rec *vk.Recorder) {
-						op.Record(rec, kernels.LossArgs{Logits: logits.Range(), Targets: soft.Range(), Step: step,
+						op.Record(rec, kernels.LossArgs{Logits: logits.Range(), Targets: soft.Range(), LossScale: scale,
 							DLogits: dLogits.Range(), Out: out.Range()})
 					})
 					wantOut, wantGrad := ref.Loss(shadertest.Float64s(z), shadertest.Float64s(targets), s.classes, s.ld, 128)
@@ -139,9 +142,9 @@ func TestLossTies(t *testing.T) {
 					z[j] = v
 				}
 				z[c.label], targets[c.label] = c.logit, 1
-				logits, soft, step, out := f.Input(z), f.Input(targets), f.step(kernels.StepScalars{}), f.Output(4)
+				logits, soft, out := f.Input(z), f.Input(targets), f.Output(4)
 				f.Run(func(rec *vk.Recorder) {
-					op.Record(rec, kernels.LossArgs{Logits: logits.Range(), Targets: soft.Range(), Step: step, Out: out.Range()})
+					op.Record(rec, kernels.LossArgs{Logits: logits.Range(), Targets: soft.Range(), Out: out.Range()})
 				})
 				assert.Equal(t, []float32{c.top1, c.top5, 0}, out.Float32s()[1:])
 				want, _ := ref.Loss(shadertest.Float64s(z), shadertest.Float64s(targets), classes, ld, 1)
@@ -168,12 +171,13 @@ func TestMetrics(t *testing.T) {
 					rows[4*i+1], rows[4*i+2], rows[4*i+3] = float32(i%2), float32(i%3/2), 0
 				}
 				rows[4*(c.n-1)] = c.last
-				norm := []float32{3.5, 1, c.flag, 0}
+				norm := []float32{3.5, 1, c.flag, 64}
+				scale := f.InputWords([]uint32{math.Float32bits(32), 0, 77, 1})
 				loss, normIn, out := f.Input(rows), f.Input(norm), f.Output(8)
 				f.Run(func(rec *vk.Recorder) {
-					op.Record(rec, kernels.MetricsArgs{Loss: loss.Range(), Norm: normIn.Range(), Out: out.Range()})
+					op.Record(rec, kernels.MetricsArgs{Loss: loss.Range(), Norm: normIn.Range(), LossScale: scale.Range(), Out: out.Range()})
 				})
-				want := ref.Metrics(shadertest.Float64s(rows), shadertest.Float64s(norm))
+				want := ref.Metrics(shadertest.Float64s(rows), shadertest.Float64s(norm), 77)
 				got := out.Float32s()
 				shadertest.Compare(t, "mean loss", got[:1], want[:1], shadertest.Tol{NMSE: 1e-12})
 				shadertest.Compare(t, "the rest", got[1:], want[1:], shadertest.Tol{})

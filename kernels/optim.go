@@ -37,12 +37,18 @@ func floats(r vk.Range, first, n int64) vk.Range { return r.Slice(4*first, 4*n) 
 // GradNormConfig is the shape of a GradNorm. Count, here as below, is a multiple of 4.
 type GradNormConfig struct{ Count int64 }
 
-// GradNormArgs are the buffers of a GradNorm: G [Count], Scratch of ScratchBytes, Out [4], Step the step buffer.
-type GradNormArgs struct{ G, Scratch, Out, Step vk.Range }
+// GradNormArgs are the buffers of a GradNorm: G [Count], Scratch of ScratchBytes, Out [4], Step the step buffer, LossScale
+// the loss scale's.
+type GradNormArgs struct{ G, Scratch, Out, Step, LossScale vk.Range }
 
-// GradNorm overwrites out = {norm, clip factor, flag, 0}: norm = sqrt(sum g^2)/lossScale, the factor by which clipping to
-// the step buffer's ClipNorm multiplies gradients, min(1, ClipNorm/norm) (1 if ClipNorm is 0), and 1 if the sum is not
-// finite, else 0. Two stages in float32 in a fixed order, the first one with Kahan's compensation.
+// GradNorm overwrites out = {norm, factor, flag, scale}: norm = sqrt(sum g^2)/scale with the loss scale's Factor; what
+// takes the scale from gradients and clips them to the step buffer's ClipNorm, min(1, ClipNorm/norm)/scale (1/scale if
+// ClipNorm is 0); and 1 if the norm is not finite, else 0. Two stages in float32 in a fixed order, the first one with
+// Kahan's compensation.
+//
+// Then it sets the loss scale for the next step. Gradients that are not finite add 1 to Skipped, set Good to 0 and halve
+// Factor, to 1 at least; others add 1 to Good, and when that is Interval double Factor, to 2^24 at most, and set Good to 0.
+// With Interval 0 Factor stays.
 type GradNorm struct {
 	dev *vk.Device
 	cfg GradNormConfig
@@ -63,7 +69,7 @@ func (o *GradNorm) ScratchBytes() int64 { return 4 * o.parts() }
 func (o *GradNorm) Record(rec *vk.Recorder, a GradNormArgs) {
 	label := fmt.Sprintf("gradient norm %d", o.cfg.Count)
 	if !checkArguments(rec, label, argument{"g", &a.G, 4 * o.cfg.Count}, argument{"scratch", &a.Scratch, o.ScratchBytes()},
-		argument{"out", &a.Out, 16}, argument{"step", &a.Step, StepBytes}) {
+		argument{"out", &a.Out, 16}, argument{"step", &a.Step, StepBytes}, argument{"loss scale", &a.LossScale, LossScaleBytes}) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, normElements, func(first, n int64) {
@@ -74,7 +80,8 @@ func (o *GradNorm) Record(rec *vk.Recorder, a GradNormArgs) {
 	})
 	push := shaders.GradNormTotalParams{Parts: uint32(o.parts())}
 	rec.Dispatch(vk.Call{Shader: &shaders.GradNormTotal, Push: push.Bytes(), Label: label,
-		Bind: shaders.GradNormTotalBindings{Partial: a.Scratch, Step: a.Step, Norm: a.Out}.Ranges(), Groups: [3]uint32{1, 1, 1}})
+		Bind:   shaders.GradNormTotalBindings{Partial: a.Scratch, Step: a.Step, LossScale: a.LossScale, Norm: a.Out}.Ranges(),
+		Groups: [3]uint32{1, 1, 1}})
 }
 
 // RMSPropConfig is the shape of an RMSProp.
@@ -88,7 +95,7 @@ type RMSPropArgs struct{ W, G, MS, Mom, EMA, Norm, Step vk.Range }
 
 // RMSProp updates W, MS, Mom and EMA in place, in TensorFlow's form (the epsilon is inside the root):
 //
-//	g    = G*clip/lossScale (+ weightDecay*w if Decay)
+//	g    = G*Norm[1] (+ weightDecay*w if Decay), Norm[1] being GradNorm's factor
 //	ms  += (1-rho)*(g^2 - ms)
 //	mom  = momentum*mom + lr*g/sqrt(ms+eps)
 //	w   -= mom
@@ -134,7 +141,7 @@ type SGDArgs struct{ W, G, Mom, EMA, Norm, Step vk.Range }
 
 // SGD updates W, Mom and EMA in place, in PyTorch's form:
 //
-//	g    = G*clip/lossScale (+ weightDecay*w if Decay)
+//	g    = G*Norm[1] (+ weightDecay*w if Decay), Norm[1] being GradNorm's factor
 //	mom  = momentum*mom + g
 //	w   -= lr*(g + momentum*mom) with Nesterov, else lr*mom
 //	ema += (1-emaDecay)*(w - ema)

@@ -58,15 +58,15 @@ func TestGradNorm(t *testing.T) {
 		norm := ref.GradNorm(shadertest.Float64s(g), 4, 0)[0]
 		for _, clip := range []float64{0, norm / 3, norm * 3} {
 			f := newFixture(t, dev)
-			in, scratch, out := f.Input(g), f.OutputBytes(op.ScratchBytes()), f.Output(4)
-			step := f.step(kernels.StepScalars{LossScale: 4, ClipNorm: float32(clip)})
+			in, scratch, out, scale := f.Input(g), f.OutputBytes(op.ScratchBytes()), f.Output(4), f.lossScale(kernels.LossScale{Factor: 4})
+			step := f.step(kernels.StepScalars{ClipNorm: float32(clip)})
 			f.Run(func(rec *vk.Recorder) {
-				op.Record(rec, kernels.GradNormArgs{G: in.Range(), Scratch: scratch.Range(), Out: out.Range(), Step: step})
+				op.Record(rec, kernels.GradNormArgs{G: in.Range(), Scratch: scratch.Range(), Out: out.Range(), Step: step, LossScale: scale.Range()})
 			})
 			got, want := out.Float32s(), ref.GradNorm(shadertest.Float64s(g), 4, float64(float32(clip)))
 			shadertest.Compare(t, "norm", got[:1], want[:1], shadertest.Tol{NMSE: 1e-13})
 			shadertest.Compare(t, "clip factor", got[1:2], want[1:2], shadertest.Tol{NMSE: 1e-13})
-			shadertest.Compare(t, "flag", got[2:], want[2:], shadertest.Tol{})
+			shadertest.Compare(t, "flag and scale", got[2:], want[2:], shadertest.Tol{})
 		}
 	})
 }
@@ -83,25 +83,94 @@ func TestGradNormNotFinite(t *testing.T) {
 					f := newFixture(t, dev)
 					g := gradients(1, count)
 					g[at] = float32(bad)
-					in, scratch, out := f.Input(g), f.OutputBytes(op.ScratchBytes()), f.Output(4)
-					step := f.step(kernels.StepScalars{LossScale: 1, ClipNorm: 1})
+					in, scratch, out, scale := f.Input(g), f.OutputBytes(op.ScratchBytes()), f.Output(4), f.lossScale(kernels.LossScale{Factor: 1})
+					step := f.step(kernels.StepScalars{ClipNorm: 1})
 					f.Run(func(rec *vk.Recorder) {
-						op.Record(rec, kernels.GradNormArgs{G: in.Range(), Scratch: scratch.Range(), Out: out.Range(), Step: step})
+						op.Record(rec, kernels.GradNormArgs{G: in.Range(), Scratch: scratch.Range(), Out: out.Range(), Step: step, LossScale: scale.Range()})
 					})
 					assert.Equal(t, float32(1), out.Float32s()[2])
+					assert.Equal(t, kernels.LossScale{Factor: 1, Skipped: 1}, kernels.DecodeLossScale(scale.Bytes()), "it is constant")
 				})
 			}
 		}
 	})
 }
 
+// lossScale is the loss scale's buffer.
+func (f *fixture) lossScale(s kernels.LossScale) *shadertest.Buf {
+	return f.InOutWords([]uint32{math.Float32bits(s.Factor), s.Good, s.Skipped, s.Interval})
+}
+
+// TestLossScale follows the loss scale over steps whose gradients overflow (x) or do not (.).
+func TestLossScale(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		const count = 1028
+		op, err := kernels.NewGradNorm(dev, kernels.GradNormConfig{Count: count})
+		require.NoError(t, err)
+		for _, c := range []struct {
+			name, steps string
+			first, last kernels.LossScale
+		}{
+			{"grows", "...", kernels.LossScale{Factor: 8, Interval: 3}, kernels.LossScale{Factor: 16, Interval: 3}},
+			{"grows again", ".......", kernels.LossScale{Factor: 8, Interval: 3}, kernels.LossScale{Factor: 32, Good: 1, Interval: 3}},
+			{"goes on counting", "..", kernels.LossScale{Factor: 8, Good: 1998, Interval: 2000}, kernels.LossScale{Factor: 16, Interval: 2000}},
+			{"halves", "x", kernels.LossScale{Factor: 8, Good: 2, Skipped: 5, Interval: 3}, kernels.LossScale{Factor: 4, Skipped: 6, Interval: 3}},
+			{"begins to count anew", "..x..", kernels.LossScale{Factor: 8, Interval: 3}, kernels.LossScale{Factor: 4, Good: 2, Skipped: 1, Interval: 3}},
+			{"not below 1", "xxxx.", kernels.LossScale{Factor: 4, Interval: 3}, kernels.LossScale{Factor: 1, Good: 1, Skipped: 4, Interval: 3}},
+			{"not above the largest", "..", kernels.LossScale{Factor: kernels.LargestLossScale / 2, Interval: 1}, kernels.LossScale{Factor: kernels.LargestLossScale, Interval: 1}},
+			{"a shorter interval", ".", kernels.LossScale{Factor: 8, Good: 70, Interval: 3}, kernels.LossScale{Factor: 16, Interval: 3}},
+			{"constant", "..x....", kernels.LossScale{Factor: 2}, kernels.LossScale{Factor: 2, Good: 4, Skipped: 1}},
+			{"constant below 1", "x", kernels.LossScale{Factor: 0.25}, kernels.LossScale{Factor: 0.25, Skipped: 1}},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				f := newFixture(t, dev)
+				finite := gradients(1, count)
+				overflow := append([]float32{}, finite...)
+				overflow[count/2] = float32(math.Inf(1))
+				good, bad := f.Input(finite), f.Input(overflow)
+				scratch, step, scale := f.OutputBytes(op.ScratchBytes()), f.step(kernels.StepScalars{}), f.lossScale(c.first)
+				want := ref.LossScale{Factor: float64(c.first.Factor), Good: int(c.first.Good), Skipped: int(c.first.Skipped), Interval: int(c.first.Interval)}
+				norms := make([]*shadertest.Buf, len(c.steps))
+				for i := range norms {
+					norms[i] = f.Output(4)
+				}
+				f.Run(func(rec *vk.Recorder) {
+					for i, s := range c.steps {
+						g := good
+						if s == 'x' {
+							g = bad
+						}
+						op.Record(rec, kernels.GradNormArgs{G: g.Range(), Scratch: scratch.Range(), Out: norms[i].Range(), Step: step, LossScale: scale.Range()})
+					}
+				})
+				for i, s := range c.steps {
+					flag := float32(0)
+					if s == 'x' {
+						flag = 1
+					}
+					assert.Equal(t, []float32{1 / float32(want.Factor), flag, float32(want.Factor)}, norms[i].Float32s()[1:], "step %d", i)
+					want.Next(s != 'x')
+				}
+				got := kernels.DecodeLossScale(scale.Bytes())
+				assert.Equal(t, c.last, got)
+				assert.Equal(t, want, ref.LossScale{Factor: float64(got.Factor), Good: int(got.Good), Skipped: int(got.Skipped), Interval: int(got.Interval)})
+				assert.Equal(t, got, kernels.DecodeLossScale(got.Encode()))
+			})
+		}
+	})
+	assert.Equal(t, kernels.LossScale{Factor: 65536, Interval: 2000}, kernels.NewLossScale(kernels.F16))
+	for _, e := range []kernels.Elem{kernels.F32, kernels.BF16} {
+		assert.Equal(t, kernels.LossScale{Factor: 1}, kernels.NewLossScale(e))
+	}
+}
+
 // recipe is a step of the published recipe with a learning rate and decays that show in a few steps.
-var recipe = kernels.StepScalars{LR: 0.05, Momentum: 0.9, Rho: 0.9, Eps: 1e-3, WeightDecay: 0.02, EMADecay: 0.75, LossScale: 4}
+var recipe = kernels.StepScalars{LR: 0.05, Momentum: 0.9, Rho: 0.9, Eps: 1e-3, WeightDecay: 0.02, EMADecay: 0.75}
 
 // hyper are the same numbers for the twins.
 func hyper(s kernels.StepScalars, decay, nesterov bool) ref.Hyper {
 	h := ref.Hyper{LR: float64(s.LR), Momentum: float64(s.Momentum), Rho: float64(s.Rho), Eps: float64(s.Eps),
-		EMADecay: float64(s.EMADecay), LossScale: float64(s.LossScale), Nesterov: nesterov}
+		EMADecay: float64(s.EMADecay), Nesterov: nesterov}
 	if decay {
 		h.Decay = float64(s.WeightDecay)
 	}

@@ -11,7 +11,7 @@ type StepScalars struct {
 	LR, Momentum                float32
 	Rho, Eps                    float32 // RMSProp: decay of the mean square; epsilon inside the root
 	WeightDecay, EMADecay       float32
-	LossScale, ClipNorm         float32 // ClipNorm 0: no clipping
+	ClipNorm                    float32 // 0: no clipping
 	Dropout, DropPath           float32 // DropPath: block i of n drops with DropPath*i/n
 	Smoothing                   float32
 }
@@ -24,8 +24,7 @@ func (s *StepScalars) Encode(b []byte) {
 	for i, v := range []uint32{s.Step, s.SeedLo, s.SeedHi, s.Flags} {
 		binary.LittleEndian.PutUint32(b[4*i:], v)
 	}
-	for i, v := range []float32{s.LR, s.Momentum, s.Rho, s.Eps, s.WeightDecay, s.EMADecay, s.LossScale, s.ClipNorm,
-		s.Dropout, s.DropPath, s.Smoothing} {
+	for i, v := range []float32{s.LR, s.Momentum, s.Rho, s.Eps, s.WeightDecay, s.EMADecay, s.ClipNorm, s.Dropout, s.DropPath, s.Smoothing} {
 		binary.LittleEndian.PutUint32(b[16+4*i:], math.Float32bits(v))
 	}
 }

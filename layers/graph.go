@@ -36,8 +36,10 @@ type Options struct {
 	Grads   vk.Range
 	Stats   vk.Range // flat buffer of the statistics set
 	Step    vk.Range // kernels.StepScalars
-	Params  *ParamSet
-	Running *ParamSet // the statistics set: running means and variances
+	// LossScale is a kernels.LossScale, which training changes with every step.
+	LossScale vk.Range
+	Params    *ParamSet
+	Running   *ParamSet // the statistics set: running means and variances
 }
 
 // Graph collects the dispatches of one network for one batch and image size; Build makes one. It is used by one goroutine.

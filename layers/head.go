@@ -120,7 +120,7 @@ func (g *Graph) Loss(logits *Logits) *Loss {
 	op, err := kernels.NewLoss(g.dev, kernels.LossConfig{N: n, Classes: logits.Classes, Ld: ld, Grad: train})
 	op = must(g, "loss", op, err)
 	g.Add(func(rec *vk.Recorder) {
-		op.Record(rec, kernels.LossArgs{Logits: logits.Val.Range(), Targets: targets.Range(), Step: g.opt.Step,
+		op.Record(rec, kernels.LossArgs{Logits: logits.Val.Range(), Targets: targets.Range(), LossScale: g.opt.LossScale,
 			DLogits: logits.grad.Range(), Out: l.PerItem.Range()})
 	}, logits.Val, targets, logits.grad, l.PerItem)
 	if train {

@@ -25,7 +25,10 @@ type Slots struct {
 
 // Optimizer appends the gradient norm, the update of all weights with weight decay on those that decay, the moving
 // averages of weights and running statistics, and the step's metrics, which it returns in l.Metrics. If a gradient is not
-// finite the weights, slots and averages keep their values (kernels.GradNorm sets the flag, kernels.Metrics reports it).
+// finite the weights, slots and averages keep their values (kernels.GradNorm sets the flag and lowers the loss scale,
+// kernels.Metrics reports both). The running statistics are the forward pass's and have moved by then, as in PyTorch
+// (torch.cuda.amp.GradScaler leaves out the optimizer's step alone) and TensorFlow; kernels.BNFinalize keeps what is not
+// finite out of them.
 func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
 	g.Section("optimizer")
 	opt := g.opt
@@ -34,7 +37,8 @@ func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
 	nOp = must(g, "gradient norm", nOp, err)
 	scratch := g.scratch("gradient norm.partial", nOp.ScratchBytes())
 	g.Add(func(rec *vk.Recorder) {
-		nOp.Record(rec, kernels.GradNormArgs{G: opt.Grads, Scratch: scratch.Range(), Out: norm.Range(), Step: opt.Step})
+		nOp.Record(rec, kernels.GradNormArgs{G: opt.Grads, Scratch: scratch.Range(), Out: norm.Range(), Step: opt.Step,
+			LossScale: opt.LossScale})
 	}, scratch, norm)
 
 	parts := func(flat vk.Range) [2]vk.Range {
@@ -74,6 +78,7 @@ func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
 	mOp, err := kernels.NewMetrics(g.dev, kernels.MetricsConfig{N: opt.Batch})
 	mOp = must(g, "metrics", mOp, err)
 	g.Add(func(rec *vk.Recorder) {
-		mOp.Record(rec, kernels.MetricsArgs{Loss: l.PerItem.Range(), Norm: norm.Range(), Out: l.Metrics.Range()})
+		mOp.Record(rec, kernels.MetricsArgs{Loss: l.PerItem.Range(), Norm: norm.Range(), LossScale: opt.LossScale,
+			Out: l.Metrics.Range()})
 	}, l.PerItem, norm, l.Metrics)
 }

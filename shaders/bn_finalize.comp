@@ -1,6 +1,7 @@
 // Batch norm, forward: merges partial statistics and prepares the rows that readers of the tensor need.
 // stats [parts][2][C] (mean, M2) then [parts] counts, gamma, beta [C] -> rows 0 to 3 of bn [6][C]: mean, scale, beta, rstd;
-// runMean, runVar [C] are updated in place: running = (1 - momentum)*running + momentum*batch, the variance unbiased.
+// runMean, runVar [C] are updated in place: running = (1 - momentum)*running + momentum*batch, the variance unbiased; a
+// channel whose batch overflowed keeps its own.
 // Partial means and M2 are combined pairwise (Chan, Golub, LeVeque 1979), which does not cancel, in a fixed order.
 // Requires C % 4 == 0. One workgroup: 4*LX channels; LY invocations share the parts of 4 channels. Shared: 36*LX*LY bytes.
 // CPU twin: tests/ref/bn.go.
@@ -70,7 +71,9 @@ void main() {
         bn[2 * p.C4 + c] = beta[c];
         bn[3 * p.C4 + c] = rstd;
         vec4 unbiased = m2 / max(p.m - 1.0, 1.0);
-        runMean[c] += p.momentum * (mean - runMean[c]);
-        runVar[c] += p.momentum * (unbiased - runVar[c]);
+        bvec4 finite = lessThan(abs(mean) + unbiased, vec4(uintBitsToFloat(0x7f800000u)));
+        vec4 oldMean = runMean[c], oldVar = runVar[c];
+        runMean[c] = mix(oldMean, oldMean + p.momentum * (mean - oldMean), finite);
+        runVar[c] = mix(oldVar, oldVar + p.momentum * (unbiased - oldVar), finite);
     }
 }

@@ -2,19 +2,19 @@
 #extension GL_GOOGLE_include_directive : require
 // Softmax cross-entropy with soft targets t, fused with its gradient. With m = max z and s = sum exp(z - m):
 //   loss = sum t*(m - z) + sum t * log s
-//   dz   = (exp(z - m)/s * sum t - t) * lossScale/N
+//   dz   = (exp(z - m)/s * sum t - t) * lossScale.factor/N
 // top-1 and top-5 compare the rank of the largest target's logit (of equal targets the first): the number of logits that
 // are greater, or equal with a smaller index. An image without target mass (weight 0) has loss 0 and no hits.
 // Padded columns, from `classes` on, are ignored and get gradient 0. Overwrites out [N]{loss, top-1, top-5, 0} and, with
 // GRAD, dlogits [N][ld]. logits, targets [N][ld]. One workgroup: one image. Shared: 2 KiB. CPU twin: tests/ref/loss.go.
-#include "step.glsl"
+#include "loss_scale.glsl"
 layout(constant_id = 0) const bool GRAD = true;
 const uint LANES = 64;
 layout(local_size_x = 64) in;
 layout(push_constant) uniform Params { uint N, classes, ld; } p;
 layout(std430, set = 0, binding = 0) readonly buffer LogitsBuf { float logits[]; };
 layout(std430, set = 0, binding = 1) readonly buffer TargetsBuf { float targets[]; };
-layout(std430, set = 0, binding = 2) readonly buffer StepBuf { StepScalars step; };
+layout(std430, set = 0, binding = 2) readonly buffer LossScaleBuf { LossScale lossScale; };
 layout(std430, set = 0, binding = 3) writeonly buffer DlogitsBuf { float dlogits[]; };
 layout(std430, set = 0, binding = 4) writeonly buffer ResultBuf { vec4 result[]; };
 
@@ -71,7 +71,7 @@ void main() {
         result[n] = vec4(sum.z + sum.y * log(sum.x), counts && sum.w < 1.0 ? 1.0 : 0.0, counts && sum.w < 5.0 ? 1.0 : 0.0, 0.0);
     }
     if (!GRAD) return;
-    float scale = step.lossScale / float(p.N);
+    float scale = lossScale.factor / float(p.N);
     for (uint j = lane; j < p.ld; j += LANES) {
         float d = 0.0;
         if (j < p.classes) d = (exp(logits[row + j] - m) / sum.x * sum.y - targets[row + j]) * scale;

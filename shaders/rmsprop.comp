@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 // RMSProp in TensorFlow's form with momentum, weight decay, clipping and the weights' moving average, in one pass:
-//   g    = g*clip/lossScale (+ weightDecay*w if DECAY)
+//   g    = g*norm.y (+ weightDecay*w if DECAY): clipped, and without the loss scale
 //   ms  += (1 - rho)*(g^2 - ms)
 //   mom  = momentum*mom + lr*g/sqrt(ms + eps)
 //   w   -= mom
@@ -37,7 +37,7 @@ void element(uint i) {
 }
 
 void main() {
-    clip = norm[0].y / step.lossScale;
+    clip = norm[0].y;
     decay = step.weightDecay;
     rho1 = 1.0 - step.rho;
     eps = step.eps;

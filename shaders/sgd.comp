@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 // Stochastic gradient descent in PyTorch's form with momentum, weight decay, clipping and the weights' moving average:
-//   g    = g*clip/lossScale (+ weightDecay*w if DECAY)
+//   g    = g*norm.y (+ weightDecay*w if DECAY): clipped, and without the loss scale
 //   mom  = momentum*mom + g
 //   w   -= lr*(NESTEROV ? g + momentum*mom : mom)
 //   ema += (1 - emaDecay)*(w - ema)
@@ -33,7 +33,7 @@ void element(uint i) {
 }
 
 void main() {
-    clip = norm[0].y / step.lossScale;
+    clip = norm[0].y;
     decay = step.weightDecay;
     momentum = step.momentum;
     lr = step.lr;

@@ -30,14 +30,15 @@ func _() {
 
 // GradNormTotalBindings is the storage buffers of grad_norm_total.comp.
 type GradNormTotalBindings struct {
-	Partial vk.Range
-	Step    vk.Range
-	Norm    vk.Range
+	Partial   vk.Range
+	Step      vk.Range
+	LossScale vk.Range
+	Norm      vk.Range
 }
 
 // Ranges returns the ranges in binding order.
 func (b GradNormTotalBindings) Ranges() []vk.Range {
-	return []vk.Range{b.Partial, b.Step, b.Norm}
+	return []vk.Range{b.Partial, b.Step, b.LossScale, b.Norm}
 }
 
 //go:embed spirv/grad_norm_total.spv
@@ -50,6 +51,7 @@ var GradNormTotal = vk.Shader{
 	Bindings: []vk.Binding{
 		{Name: "Partial", Access: vk.Read},
 		{Name: "Step", Access: vk.Read},
+		{Name: "LossScale", Access: vk.Read | vk.Write},
 		{Name: "Norm", Access: vk.Write},
 	},
 	Push:    4,

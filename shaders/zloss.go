@@ -53,16 +53,16 @@ func (s LossSpec) Words() []uint32 {
 
 // LossBindings is the storage buffers of loss.comp.
 type LossBindings struct {
-	Logits  vk.Range
-	Targets vk.Range
-	Step    vk.Range
-	Dlogits vk.Range
-	Result  vk.Range
+	Logits    vk.Range
+	Targets   vk.Range
+	LossScale vk.Range
+	Dlogits   vk.Range
+	Result    vk.Range
 }
 
 // Ranges returns the ranges in binding order.
 func (b LossBindings) Ranges() []vk.Range {
-	return []vk.Range{b.Logits, b.Targets, b.Step, b.Dlogits, b.Result}
+	return []vk.Range{b.Logits, b.Targets, b.LossScale, b.Dlogits, b.Result}
 }
 
 //go:embed spirv/loss.spv
@@ -75,7 +75,7 @@ var Loss = vk.Shader{
 	Bindings: []vk.Binding{
 		{Name: "Logits", Access: vk.Read},
 		{Name: "Targets", Access: vk.Read},
-		{Name: "Step", Access: vk.Read},
+		{Name: "LossScale", Access: vk.Read},
 		{Name: "Dlogits", Access: vk.Write},
 		{Name: "Result", Access: vk.Write},
 	},

@@ -30,14 +30,15 @@ func _() {
 
 // MetricsBindings is the storage buffers of metrics.comp.
 type MetricsBindings struct {
-	Loss    vk.Range
-	Norm    vk.Range
-	Metrics vk.Range
+	Loss      vk.Range
+	Norm      vk.Range
+	LossScale vk.Range
+	Metrics   vk.Range
 }
 
 // Ranges returns the ranges in binding order.
 func (b MetricsBindings) Ranges() []vk.Range {
-	return []vk.Range{b.Loss, b.Norm, b.Metrics}
+	return []vk.Range{b.Loss, b.Norm, b.LossScale, b.Metrics}
 }
 
 //go:embed spirv/metrics.spv
@@ -50,6 +51,7 @@ var Metrics = vk.Shader{
 	Bindings: []vk.Binding{
 		{Name: "Loss", Access: vk.Read},
 		{Name: "Norm", Access: vk.Read},
+		{Name: "LossScale", Access: vk.Read},
 		{Name: "Metrics", Access: vk.Write},
 	},
 	Push:    4,

@@ -22,14 +22,16 @@ import (
 
 // State is what a run needs beside the blobs to go on. Extra is for what a caller wants to keep.
 type State struct {
-	Step      int               `json:"step"` // steps done
-	Epoch     float64           `json:"epoch"`
-	Stage     int               `json:"stage"`
-	Seed      uint64            `json:"seed"`
-	LossScale float64           `json:"loss_scale"`
-	BestTop1  float64           `json:"best_top1"`
-	BestStep  int               `json:"best_step"`
-	Extra     map[string]string `json:"extra,omitempty"`
+	Step         int               `json:"step"` // steps done
+	Epoch        float64           `json:"epoch"`
+	Stage        int               `json:"stage"`
+	Seed         uint64            `json:"seed"`
+	LossScale    float64           `json:"loss_scale"`    // of the next step
+	GoodSteps    uint32            `json:"good_steps"`    // since it last changed
+	SkippedSteps uint32            `json:"skipped_steps"` // in all, as their gradients overflowed
+	BestTop1     float64           `json:"best_top1"`
+	BestStep     int               `json:"best_step"`
+	Extra        map[string]string `json:"extra,omitempty"`
 }
 
 // Blob is a named run of bytes. Write is called once and must write exactly Size bytes, in pieces of any size, so that

@@ -28,7 +28,8 @@ type Config struct {
 
 	Batch     int     `toml:"batch" help:"images a step"`
 	Epochs    float64 `toml:"epochs" help:"passes over the training data"`
-	Precision string  `toml:"precision" help:"f32"`
+	Precision string  `toml:"precision" help:"how activations are stored: f32, f16 or bf16; weights and arithmetic are f32"`
+	LossScale float64 `toml:"loss_scale" help:"f16: the loss scale to begin with; 0: 65536"`
 	Padding   string  `toml:"padding" help:"of strided convolutions: torch or same (TensorFlow's)"`
 
 	StageCount     int     `toml:"stages" help:"stages of progressive learning; from the first to the last all grow linearly"`
@@ -298,6 +299,19 @@ func (c *Config) Differences(d *Config) []string {
 		}
 	}
 	return out
+}
+
+// resumeError says that a run begun with the configuration old cannot go on with c, for the key in which they differ.
+func (c *Config) resumeError(old *Config, key string) error {
+	got, err := c.Get(key)
+	if err != nil { // a key with more than one value
+		return &ConfigError{key, "another value than the run in " + c.Out + " began with", "the same for --resume"}
+	}
+	want, err := old.Get(key)
+	if err != nil {
+		return err
+	}
+	return &ConfigError{key, strconv.Quote(got), strconv.Quote(want) + " for --resume, as the run in " + c.Out + " began with"}
 }
 
 // Write puts the configuration into a TOML file, beside, synced and renamed.

@@ -18,6 +18,7 @@ type EvalOptions struct {
 	Crop      EvalCrop
 	Mean, Std [3]float64 // of red, green, blue on a scale of 0 to 1
 	Padding   kernels.Padding
+	Elem      kernels.Elem // how activations are stored
 	NoFuse    bool
 	Workers   int // threads that decode; 0: one a processor
 }
@@ -76,7 +77,7 @@ func newEvaluator(ctx context.Context, m *effnetv2.Model, o EvalOptions, arena *
 		return nil, err
 	}
 	e.net, err = m.Build(effnetv2.BuildOptions{Mode: layers.Infer, Batch: o.Batch, H: o.Size, W: o.Size, Padding: o.Padding,
-		NoFuse: o.NoFuse, Weights: weights, Stats: stats, Step: e.step.Range(), Loss: true})
+		Elem: o.Elem, NoFuse: o.NoFuse, Weights: weights, Stats: stats, Step: e.step.Range(), Loss: true})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func newEvaluator(ctx context.Context, m *effnetv2.Model, o EvalOptions, arena *
 	if e.staging, err = newStaging(dev, o.Batch, pixelBytes, results); err != nil {
 		return nil, err
 	}
-	e.pipe, err = newPipeline(ctx, dev, e.net, e.staging, pipelineConfig{size: o.Size, mean: narrow(o.Mean), std: narrow(o.Std),
+	e.pipe, err = newPipeline(ctx, dev, e.net, e.staging, pipelineConfig{size: o.Size, elem: o.Elem, mean: narrow(o.Mean), std: narrow(o.Std),
 		step: e.step.Range(), pixels: pixelBytes}, e.net.Loss.PerItem, e.net.Logits)
 	return e, err
 }
@@ -141,7 +142,7 @@ func (e *evaluator) run(ctx context.Context, ds Dataset, read func(i int, item [
 		if err != nil {
 			return err
 		}
-		f, err := e.pipe.submit(b, kernels.StepScalars{LossScale: 1})
+		f, err := e.pipe.submit(b, kernels.StepScalars{})
 		if err != nil {
 			return err
 		}

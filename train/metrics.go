@@ -41,13 +41,15 @@ type TrainRecord struct {
 	Size       int     `json:"size"`
 	Batch      int     `json:"batch"`
 	LR         float64 `json:"lr"`   // of the last of the steps
-	Loss       Number  `json:"loss"` // mean over the steps, as the rest
+	Loss       Number  `json:"loss"` // mean over the steps that were not skipped, as Top1 and GradNorm
 	Top1       Number  `json:"top1"` // of the augmented training images
 	GradNorm   Number  `json:"grad_norm"`
 	ImagesPerS float64 `json:"images_per_s"`
 	DeviceMS   float64 `json:"device_ms"` // of a step without WaitMS: the device is what the host then waits for
 	WaitMS     float64 `json:"wait_ms"`   // of a step, waiting for data
-	LossScale  float64 `json:"loss_scale"`
+	// LossScale is the last step's; SkippedSteps are those of the run so far whose gradients overflowed.
+	LossScale    float64 `json:"loss_scale"`
+	SkippedSteps int     `json:"skipped_steps"`
 }
 
 // EvalRecord is a line of metrics.jsonl on an evaluation: of the weights, and of their moving average.

@@ -122,7 +122,8 @@ type pipeline struct {
 // pipelineConfig is what a pipeline is made of.
 type pipelineConfig struct {
 	size      int
-	ops       int // RandAugment operations
+	elem      kernels.Elem // of the network's input
+	ops       int          // RandAugment operations
 	mean, std [3]float32
 	step      vk.Range // the scalars on the device
 	pixels    int64    // bytes that a batch's sources can take at this size
@@ -149,7 +150,7 @@ func newPipeline(ctx context.Context, dev *vk.Device, net *effnetv2.Network, g *
 	if err != nil {
 		return nil, err
 	}
-	normalize, err := kernels.NewImageNormalize(dev, kernels.ImageNormalizeConfig{N: n, H: c.size, W: c.size, Mean: c.mean, Std: c.std})
+	normalize, err := kernels.NewImageNormalize(dev, kernels.ImageNormalizeConfig{N: n, H: c.size, W: c.size, Elem: c.elem, Mean: c.mean, Std: c.std})
 	if err != nil {
 		return nil, err
 	}

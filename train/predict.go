@@ -7,14 +7,16 @@ import (
 	"sort"
 
 	"github.com/seed-8d806880/vkeffnet/effnetv2"
+	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/layers"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
 // PredictOptions change what a weights file says; nil or zero takes what it says.
 type PredictOptions struct {
-	Top    int // guesses an image; 0: 5, or all classes if there are fewer
-	Batch  int // images at once; 0: 8
+	Top    int          // guesses an image; 0: 5, or all classes if there are fewer
+	Batch  int          // images at once; 0: 8
+	Elem   kernels.Elem // how activations are stored
 	NoFuse bool
 }
 
@@ -60,7 +62,7 @@ func NewPredictor(dev *vk.Device, path string, o *PredictOptions) (_ *Predictor,
 	if err != nil {
 		return nil, err
 	}
-	e.NoFuse = o.NoFuse
+	e.Elem, e.NoFuse = o.Elem, o.NoFuse
 	p.eval, err = newEvaluator(context.Background(), p.m, e, p.arena, BatchBytes(pictures{}, batch, e.Size), vk.Range{}, vk.Range{})
 	return p, err
 }

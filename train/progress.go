@@ -80,7 +80,9 @@ func (p *Progress) Step(done int, loss float64) {
 		cost += p.cost(step)
 	}
 	p.speed.add(cost/seconds, seconds)
-	p.loss.add(loss, seconds)
+	if !math.IsNaN(loss) && !math.IsInf(loss, 0) { // else the step was skipped
+		p.loss.add(loss, seconds)
+	}
 	p.done, p.last = done, now
 	if p.bar != nil {
 		text := p.String()

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/seed-8d806880/vkeffnet/effnetv2"
+	"github.com/seed-8d806880/vkeffnet/kernels"
 )
 
 // The learning-rate schedule of the published recipe: 0.016 for 256 images, times 0.97 every 2.4 of 350 epochs, after a
@@ -134,6 +135,9 @@ func (c *Config) Resolve(n int) (*Plan, error) {
 	if c.LearningRate == 0 {
 		c.LearningRate = recipeRate * float64(c.Batch) / 256
 	}
+	if c.LossScale == 0 && c.Precision == kernels.F16.String() {
+		c.LossScale = float64(kernels.NewLossScale(kernels.F16).Factor)
+	}
 	if c.DecayEpochs == 0 {
 		c.DecayEpochs = recipeDecayEpochs * c.Epochs / recipeEpochs
 	}
@@ -165,6 +169,7 @@ func (c *Config) check() error {
 	share := func(x float64) bool { return x >= 0 && x < 1 }
 	positive := func(x float64) bool { return x > 0 && x <= 1e30 }
 	notNegative := func(x float64) bool { return x >= 0 && x <= 1e30 }
+	elem, precisionErr := kernels.ParseElem(c.Precision)
 	for _, r := range []struct {
 		key  string
 		ok   bool
@@ -174,7 +179,8 @@ func (c *Config) check() error {
 		{"val_split", share(c.ValSplit), "at least 0 and below 1"},
 		{"batch", c.Batch >= 1, "at least 1"},
 		{"epochs", positive(c.Epochs), "more than 0"},
-		{"precision", c.Precision == "f32", "f32"},
+		{"precision", precisionErr == nil, "f32, f16 or bf16"},
+		{"loss_scale", c.LossScale == 0 || elem == kernels.F16 && isLossScale(c.LossScale), "0, or with f16 a power of 2 up to 16777216"},
 		{"padding", c.Padding == "torch" || c.Padding == "same", "torch or same"},
 		{"recipe", c.Recipe == RecipeCode || c.Recipe == RecipePaper, "code or paper"},
 		{"stages", c.StageCount >= 1, "at least 1"},

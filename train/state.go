@@ -12,7 +12,7 @@ import (
 )
 
 // state is what training keeps on the device beside the model: gradients, optimizer slots, moving averages and the
-// scalars of the step. All are flat buffers in the model's two layouts.
+// scalars of the step and of the loss. Those aside, all are flat buffers in the model's two layouts.
 type state struct {
 	m      *effnetv2.Model
 	method layers.Method
@@ -20,6 +20,7 @@ type state struct {
 	grads, meanSquare, momentum *vk.Buffer // layout of Model.Params; no meanSquare with SGD
 	ema, statsEMA               *vk.Buffer // layouts of Model.Params and Model.Running
 	step                        *vk.Buffer // kernels.StepScalars
+	lossScale                   *vk.Buffer // kernels.LossScale
 }
 
 // blob is a named buffer that a checkpoint keeps.
@@ -29,7 +30,7 @@ type blob struct {
 }
 
 // newState allocates the state of a model whose weights are set: mean squares of 1 (as TensorFlow's RMSProp starts),
-// momenta of 0, averages equal to the weights.
+// momenta of 0, averages equal to the weights. The loss scale is left to the caller.
 func newState(ctx context.Context, m *effnetv2.Model, method layers.Method) (_ *state, err error) {
 	s := &state{m: m, method: method}
 	defer func() {
@@ -58,6 +59,7 @@ func newState(ctx context.Context, m *effnetv2.Model, method layers.Method) (_ *
 	alloc(&s.ema, "averaged weights", params, 0)
 	alloc(&s.statsEMA, "averaged statistics", running, 0)
 	alloc(&s.step, "step", kernels.StepBytes, 0)
+	alloc(&s.lossScale, "loss scale", kernels.LossScaleBytes, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +78,8 @@ func runOnce(ctx context.Context, rec *vk.Recorder) error {
 	return p.Run(ctx)
 }
 
-// blobs lists what a checkpoint keeps; gradients and the step's scalars are made anew in every step.
+// blobs lists what a checkpoint keeps beside State, which has the loss scale; gradients and the step's scalars are made anew
+// in every step.
 func (s *state) blobs() []blob {
 	b := []blob{{"weights", s.m.Weights()}, {"stats", s.m.Stats()}, {"momentum", s.momentum.Range()},
 		{"ema", s.ema.Range()}, {"stats_ema", s.statsEMA.Range()}}
@@ -96,7 +99,7 @@ func (s *state) slots() *layers.Slots {
 }
 
 func (s *state) release() {
-	for _, b := range []*vk.Buffer{s.grads, s.meanSquare, s.momentum, s.ema, s.statsEMA, s.step} {
+	for _, b := range []*vk.Buffer{s.grads, s.meanSquare, s.momentum, s.ema, s.statsEMA, s.step, s.lossScale} {
 		if b != nil {
 			b.Release()
 		}

@@ -41,18 +41,6 @@ type Result struct {
 // ErrStopped is what Run returns when RunOptions.Stop ended it; the run can go on with Resume.
 var ErrStopped = errors.New("train: stopped")
 
-// NotFiniteError reports a loss or gradient that is no number. The checkpoints are from before.
-type NotFiniteError struct{ Step int }
-
-func (e *NotFiniteError) Error() string {
-	return fmt.Sprintf("train: step %d: loss or gradients are not finite", e.Step)
-}
-
-// Hint says what can be tried.
-func (e *NotFiniteError) Hint() string {
-	return "resume from the last checkpoint with a lower --learning-rate, or with --clip-norm 1"
-}
-
 // Run trains as the configuration says and writes the run's folder Config.Out: config.toml, metrics.jsonl, checkpoints/,
 // plots/, best.safetensors and last.safetensors. The same configuration and device give the same weights, bit for bit,
 // whether or not the run was interrupted and resumed in between.
@@ -88,6 +76,7 @@ type trainer struct {
 	train, val Dataset
 	plan       *Plan
 	padding    kernels.Padding
+	elem       kernels.Elem
 	method     layers.Method
 
 	model   *effnetv2.Model
@@ -98,19 +87,20 @@ type trainer struct {
 	ema     *evaluator // of their moving average
 	stages  []*stage
 
-	metrics  *Metrics
-	progress *Progress
-	step     int // steps done
-	bestTop1 float64
-	bestStep int
-	last     EvalRecord
-	window   window
+	metrics    *Metrics
+	progress   *Progress
+	step       int // steps done
+	skippedRow int // steps skipped since the last one that was not
+	bestTop1   float64
+	bestStep   int
+	last       EvalRecord
+	window     window
 }
 
 // window adds up what the next line of metrics.jsonl says.
 type window struct {
-	steps            int
-	loss, top1, norm float64
+	steps, counted   int     // counted: those that were not skipped
+	loss, top1, norm float64 // of the counted ones
 	wait             time.Duration
 	begin            time.Time
 }
@@ -178,6 +168,12 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	if t.padding, err = parsePadding(t.cfg.Padding); err != nil {
 		return err
 	}
+	if t.elem, err = kernels.ParseElem(t.cfg.Precision); err != nil {
+		return err
+	}
+	if err = t.elem.Check(t.dev); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
 	if t.cfg.Optimizer == "sgd" {
 		t.method = layers.SGD
 		if t.cfg.Nesterov {
@@ -200,10 +196,16 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	if t.state, err = newState(ctx, t.model, t.method); err != nil {
 		return err
 	}
+	scale := t.cfg.firstLossScale(t.elem)
 	if checkpoint != nil {
 		if err = t.restore(checkpoint); err != nil {
 			return err
 		}
+		s := checkpoint.State
+		scale.Factor, scale.Good, scale.Skipped = float32(s.LossScale), s.GoodSteps, s.SkippedSteps
+	}
+	if err = t.setLossScale(scale); err != nil {
+		return err
 	}
 	if err = t.plans(ctx); err != nil {
 		return err
@@ -245,7 +247,7 @@ func (t *trainer) openFolder() (*Checkpoint, error) {
 			return nil, err
 		}
 		if d := t.cfg.Differences(old); len(d) > 0 {
-			return nil, &ConfigError{d[0], "another value than the run in " + t.cfg.Out + " began with", "the same for --resume"}
+			return nil, t.cfg.resumeError(old, d[0])
 		}
 	}
 	if !t.o.Resume {
@@ -330,7 +332,7 @@ func (t *trainer) plans(ctx context.Context) error {
 	var arena, pixels int64
 	for _, s := range t.plan.Stages {
 		net, err := t.model.Build(effnetv2.BuildOptions{Mode: layers.Train, Batch: t.cfg.Batch, H: s.Size, W: s.Size, Padding: t.padding,
-			NoFuse: t.o.NoFuse, Step: t.state.step.Range(), Loss: true, Grads: t.state.grads.Range(), Method: t.method, Slots: t.state.slots()})
+			Elem: t.elem, NoFuse: t.o.NoFuse, Step: t.state.step.Range(), LossScale: t.state.lossScale.Range(), Loss: true, Grads: t.state.grads.Range(), Method: t.method, Slots: t.state.slots()})
 		if err != nil {
 			return err
 		}
@@ -346,7 +348,7 @@ func (t *trainer) plans(ctx context.Context) error {
 		return err
 	}
 	eval := EvalOptions{Batch: t.cfg.EvalBatch, Size: t.cfg.EvalSize, Crop: t.cfg.EvalCrop, Mean: t.cfg.Mean, Std: t.cfg.Std,
-		Padding: t.padding, NoFuse: t.o.NoFuse, Workers: t.cfg.Workers}
+		Padding: t.padding, Elem: t.elem, NoFuse: t.o.NoFuse, Workers: t.cfg.Workers}
 	evalPixels := BatchBytes(t.val, eval.Batch, eval.Size)
 	if t.raw, err = newEvaluator(ctx, t.model, eval, t.arena, evalPixels, vk.Range{}, vk.Range{}); err != nil {
 		return err
@@ -370,7 +372,7 @@ func (t *trainer) compile(ctx context.Context, i int) {
 		if s.err = s.net.Realize(ctx, t.arena, nil); s.err != nil {
 			return
 		}
-		s.pipe, s.err = newPipeline(ctx, t.dev, s.net, t.staging, pipelineConfig{size: c.Size, ops: t.cfg.AugmentOps,
+		s.pipe, s.err = newPipeline(ctx, t.dev, s.net, t.staging, pipelineConfig{size: c.Size, elem: t.elem, ops: t.cfg.AugmentOps,
 			mean: narrow(t.cfg.Mean), std: narrow(t.cfg.Std), step: t.state.step.Range(),
 			pixels: BatchBytes(t.train, t.cfg.Batch, c.Size)}, s.net.Loss.Metrics)
 	}()
@@ -409,7 +411,7 @@ func (t *trainer) tell(format string, args ...any) {
 func (t *trainer) scalars(s StepSettings) kernels.StepScalars {
 	return kernels.StepScalars{Step: uint32(s.Step), SeedLo: uint32(t.cfg.Seed), SeedHi: uint32(t.cfg.Seed >> 32),
 		LR: float32(s.LR), Momentum: float32(t.cfg.Momentum), Rho: float32(t.cfg.Rho), Eps: float32(t.cfg.Epsilon),
-		WeightDecay: float32(t.cfg.WeightDecay), EMADecay: float32(s.EMADecay), LossScale: 1, ClipNorm: float32(t.cfg.ClipNorm),
+		WeightDecay: float32(t.cfg.WeightDecay), EMADecay: float32(s.EMADecay), ClipNorm: float32(t.cfg.ClipNorm),
 		Dropout: float32(s.Dropout), DropPath: float32(s.DropPath), Smoothing: float32(t.cfg.Smoothing)}
 }
 
@@ -484,14 +486,19 @@ func (t *trainer) loop(ctx context.Context) (err error) {
 // record takes down the figures of a finished step.
 func (t *trainer) record(f *flight, out []byte) error {
 	s := f.batch.StepSettings
-	if word(out, 4) != 0 {
-		return &NotFiniteError{Step: s.Step}
-	}
 	w := &t.window
 	w.steps++
-	w.loss += word(out, 0)
-	w.top1 += word(out, 1) / float64(t.cfg.Batch)
-	w.norm += word(out, 3)
+	if word(out, 4) != 0 {
+		if err := t.skipped(s.Step, word(out, 5)); err != nil {
+			return err
+		}
+	} else {
+		t.skippedRow = 0
+		w.counted++
+		w.loss += word(out, 0)
+		w.top1 += word(out, 1) / float64(t.cfg.Batch)
+		w.norm += word(out, 3)
+	}
 	if t.progress != nil {
 		t.progress.Step(s.Step+1, word(out, 0))
 	}
@@ -500,10 +507,10 @@ func (t *trainer) record(f *flight, out []byte) error {
 	if done%t.cfg.LogEvery != 0 && done != end {
 		return nil
 	}
-	n, seconds := float64(w.steps), time.Since(w.begin).Seconds()
+	n, counted, seconds := float64(w.steps), float64(w.counted), time.Since(w.begin).Seconds()
 	r := TrainRecord{Step: done, Epoch: float64(done) / float64(t.plan.StepsPerEpoch), Stage: s.Stage + 1, Size: s.Size, Batch: t.cfg.Batch,
-		LR: s.LR, Loss: Number(w.loss / n), Top1: Number(w.top1 / n), GradNorm: Number(w.norm / n),
-		ImagesPerS: n * float64(t.cfg.Batch) / seconds, WaitMS: 1e3 * w.wait.Seconds() / n, LossScale: 1}
+		LR: s.LR, Loss: Number(w.loss / counted), Top1: Number(w.top1 / counted), GradNorm: Number(w.norm / counted),
+		ImagesPerS: n * float64(t.cfg.Batch) / seconds, WaitMS: 1e3 * w.wait.Seconds() / n, LossScale: word(out, 5), SkippedSteps: int(word(out, 6))}
 	r.DeviceMS = max(1e3*seconds/n-r.WaitMS, 0)
 	t.window = window{begin: time.Now()}
 	return t.metrics.Train(r)
@@ -527,9 +534,13 @@ func (t *trainer) pause(ctx context.Context, stage int, evaluate, save, stageEnd
 	if !save && !better {
 		return nil
 	}
+	scale, err := t.lossScale()
+	if err != nil {
+		return err
+	}
 	file, err := SaveCheckpoint(filepath.Join(t.cfg.Out, "checkpoints"), State{Step: t.step,
-		Epoch: float64(t.step) / float64(t.plan.StepsPerEpoch), Stage: stage, Seed: t.cfg.Seed, LossScale: 1,
-		BestTop1: t.bestTop1, BestStep: t.bestStep}, t.blobs(), t.cfg.Keep)
+		Epoch: float64(t.step) / float64(t.plan.StepsPerEpoch), Stage: stage, Seed: t.cfg.Seed, LossScale: float64(scale.Factor),
+		GoodSteps: scale.Good, SkippedSteps: scale.Skipped, BestTop1: t.bestTop1, BestStep: t.bestStep}, t.blobs(), t.cfg.Keep)
 	if err != nil {
 		return err
 	}

@@ -11,10 +11,10 @@ struct StepScalars {
     float eps;        // RMSProp's, inside the root
     float weightDecay;
     float emaDecay;
-    float lossScale;
     float clipNorm;   // 0: no clipping
     float dropout;    // probability that a pooled feature is dropped
     float dropPath;   // drop rate that block i of n has i/n of
     float smoothing;  // label smoothing
     float reserved0;
+    float reserved1;
 };

@@ -166,6 +166,7 @@ func record(t *testing.T, dev *vk.Device, variant string, batch, size int, elem 
 	o := effnetv2.BuildOptions{Mode: mode, Batch: batch, H: size, W: size, Elem: elem}
 	if mode == layers.Train {
 		flat := func(name string, bytes int64) vk.Range { return dev.DeclareBuffer(name, bytes).Range() }
+		o.LossScale = flat("loss scale", kernels.LossScaleBytes)
 		o.Step, o.Loss, o.Grads = flat("step", kernels.StepBytes), true, flat("gradients", m.Params.Bytes())
 		o.Slots = &layers.Slots{MeanSquare: flat("mean square", m.Params.Bytes()), Momentum: flat("momentum", m.Params.Bytes()),
 			EMA: flat("average", m.Params.Bytes()), StatsEMA: flat("average of statistics", m.Running.Bytes())}

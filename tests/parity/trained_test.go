@@ -51,7 +51,9 @@ func trained(t *testing.T, dev *vk.Device, c *golden.Case) (losses []float32, st
 	slots := &layers.Slots{MeanSquare: buffer("mean squares", params, 1), Momentum: buffer("momentum", params, 0),
 		EMA: buffer("averaged weights", params, 0), StatsEMA: buffer("averaged statistics", m.Running.Bytes(), 0)}
 	step := buffer("step", kernels.StepBytes, 0)
-	n, err := m.Build(effnetv2.BuildOptions{Mode: layers.Train, Batch: c.N, H: c.H, W: c.W, Loss: true, Step: step,
+	scale := buffer("loss scale", kernels.LossScaleBytes, 0)
+	require.NoError(t, dev.Upload(scale, kernels.NewLossScale(kernels.F32).Encode()))
+	n, err := m.Build(effnetv2.BuildOptions{Mode: layers.Train, Batch: c.N, H: c.H, W: c.W, Loss: true, Step: step, LossScale: scale,
 		Grads: buffer("gradients", params, 0), Method: layers.RMSProp, Slots: slots})
 	require.NoError(t, err)
 	arena := layers.NewArena(dev)
@@ -61,7 +63,7 @@ func trained(t *testing.T, dev *vk.Device, c *golden.Case) (losses []float32, st
 	require.NoError(t, dev.Upload(n.Image.Range(), floats(nhwc(c.Images(), c.H*c.W))))
 	require.NoError(t, dev.Upload(n.Loss.Labels.Range(), labelWords(c.Labels())))
 	scalars := kernels.StepScalars{LR: golden.LR, Rho: golden.Rho, Momentum: golden.Momentum, Eps: golden.Eps,
-		WeightDecay: golden.WeightDecay, LossScale: 1}
+		WeightDecay: golden.WeightDecay}
 	data := make([]byte, kernels.StepBytes)
 	scalars.Encode(data)
 	require.NoError(t, dev.Upload(step, data))

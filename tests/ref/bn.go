@@ -3,7 +3,7 @@ package ref
 import "math"
 
 // BNFinalize returns rows 0 to 3 of a bn buffer [6][C] (mean, scale, beta, rstd; rows 4 and 5 are 0) of the mean and M2 of m
-// rows (stats [2][C]), and the running statistics after the step.
+// rows (stats [2][C]), and the running statistics after the step, which do not take in what is not finite.
 func BNFinalize(stats, gamma, beta, runMean, runVar []float64, m int, eps, momentum float64) (bn, newMean, newVar []float64) {
 	c := len(gamma)
 	bn, newMean, newVar = make([]float64, 6*c), make([]float64, c), make([]float64, c)
@@ -11,6 +11,10 @@ func BNFinalize(stats, gamma, beta, runMean, runVar []float64, m int, eps, momen
 		mean, m2 := stats[ch], stats[c+ch]
 		rstd := 1 / math.Sqrt(m2/float64(m)+eps)
 		bn[ch], bn[c+ch], bn[2*c+ch], bn[3*c+ch] = mean, gamma[ch]*rstd, beta[ch], rstd
+		if total := mean + m2; math.IsNaN(total) || math.IsInf(total, 0) {
+			newMean[ch], newVar[ch] = runMean[ch], runVar[ch]
+			continue
+		}
 		newMean[ch] = (1-momentum)*runMean[ch] + momentum*mean
 		newVar[ch] = (1-momentum)*runVar[ch] + momentum*m2/math.Max(float64(m-1), 1)
 	}

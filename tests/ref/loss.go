@@ -65,9 +65,9 @@ func Loss(logits, targets []float64, classes, ld int, lossScale float64) (out, d
 	return out, dLogits
 }
 
-// Metrics returns {mean loss, sum of top-1, sum of top-5, gradient norm, not-finite flag, 0, 0, 0} of Loss's rows and
-// GradNorm's result.
-func Metrics(loss, norm []float64) []float64 {
+// Metrics returns {mean loss, sum of top-1, sum of top-5, gradient norm, not-finite flag, loss scale, skipped steps, 0} of
+// Loss's rows and GradNorm's result.
+func Metrics(loss, norm []float64, skipped int) []float64 {
 	m := make([]float64, 8)
 	n := len(loss) / 4
 	for i := range n {
@@ -75,7 +75,7 @@ func Metrics(loss, norm []float64) []float64 {
 		m[1] += loss[4*i+1]
 		m[2] += loss[4*i+2]
 	}
-	m[3] = norm[0]
+	m[3], m[5], m[6] = norm[0], norm[3], float64(skipped)
 	if norm[2] != 0 || math.IsNaN(m[0]) || math.IsInf(m[0], 0) {
 		m[4] = 1
 	}

@@ -4,15 +4,37 @@ import "math"
 
 // Hyper are the numbers of an optimizer's step.
 type Hyper struct {
-	LR, Momentum, Rho, Eps, Decay, EMADecay, LossScale float64
-	Nesterov                                           bool
+	LR, Momentum, Rho, Eps, Decay, EMADecay float64
+	Nesterov                                bool
 }
 
 // Slots are what an optimizer changes: weights, the running mean of squared gradients (RMSProp only), momentum, and the
 // weights' moving average.
 type Slots struct{ W, MS, Mom, EMA []float64 }
 
-// GradNorm returns {norm of g/lossScale, clip factor, not-finite flag, 0}; clip 0 means none.
+// LossScale is a dynamic loss scale between two steps.
+type LossScale struct {
+	Factor                  float64
+	Good, Skipped, Interval int // steps since Factor last changed, steps left out, good steps until Factor doubles (0: never)
+}
+
+// Next changes s by a step with or without finite gradients.
+func (s *LossScale) Next(finite bool) {
+	if !finite {
+		s.Good = 0
+		s.Skipped++
+		if s.Interval > 0 {
+			s.Factor = math.Max(s.Factor/2, 1)
+		}
+		return
+	}
+	s.Good++
+	if s.Interval > 0 && s.Good >= s.Interval {
+		s.Good, s.Factor = 0, math.Min(s.Factor*2, 1<<24)
+	}
+}
+
+// GradNorm returns {norm of g/lossScale, clip factor/lossScale, not-finite flag, lossScale}; clip 0 means none.
 func GradNorm(g []float64, lossScale, clip float64) []float64 {
 	sum := 0.0
 	for _, v := range g {
@@ -25,17 +47,17 @@ func GradNorm(g []float64, lossScale, clip float64) []float64 {
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
 		flag = 1
 	}
-	return []float64{norm, factor, flag, 0}
+	return []float64{norm, factor / lossScale, flag, lossScale}
 }
 
-// gradient is the one that the loss has, clipped, with weight decay.
-func (h Hyper) gradient(g, clip, w float64) float64 { return g/h.LossScale*clip + h.Decay*w }
+// gradient is g times GradNorm's factor, with weight decay.
+func (h Hyper) gradient(g, factor, w float64) float64 { return g*factor + h.Decay*w }
 
 // RMSProp changes s by a step in TensorFlow's form (timm's RMSpropTF): the epsilon is inside the root, the momentum
 // buffer carries the learning rate.
-func RMSProp(s Slots, g []float64, clip float64, h Hyper) {
+func RMSProp(s Slots, g []float64, factor float64, h Hyper) {
 	for i := range g {
-		d := h.gradient(g[i], clip, s.W[i])
+		d := h.gradient(g[i], factor, s.W[i])
 		s.MS[i] = h.Rho*s.MS[i] + (1-h.Rho)*d*d
 		s.Mom[i] = h.Momentum*s.Mom[i] + h.LR*d/math.Sqrt(s.MS[i]+h.Eps)
 		s.W[i] -= s.Mom[i]
@@ -44,9 +66,9 @@ func RMSProp(s Slots, g []float64, clip float64, h Hyper) {
 }
 
 // SGD changes s by a step in PyTorch's form (torch.optim.SGD): the learning rate is outside the momentum buffer.
-func SGD(s Slots, g []float64, clip float64, h Hyper) {
+func SGD(s Slots, g []float64, factor float64, h Hyper) {
 	for i := range g {
-		d := h.gradient(g[i], clip, s.W[i])
+		d := h.gradient(g[i], factor, s.W[i])
 		s.Mom[i] = h.Momentum*s.Mom[i] + d
 		if h.Nesterov {
 			d += h.Momentum * s.Mom[i]

@@ -25,9 +25,17 @@ func lossTests() []test {
 
 // scalars are a step of the published recipe with numbers that show after one step.
 var scalars = kernels.StepScalars{Step: 7, SeedLo: 11, LR: 0.05, Momentum: 0.9, Rho: 0.9, Eps: 1e-3, WeightDecay: 0.02, EMADecay: 0.75,
-	LossScale: 4, Dropout: 0.3, DropPath: 0.4, Smoothing: 0.1}
+	Dropout: 0.3, DropPath: 0.4, Smoothing: 0.1}
 
 var philox = kernels.Philox{Seed: 11}
+
+// lossScale is one that a step changes: without an overflow it doubles.
+var lossScale = kernels.LossScale{Factor: 4, Good: 8, Skipped: 3, Interval: 9}
+
+// scale makes a loss scale's buffer.
+func (b *bed) scale(s kernels.LossScale) *buffer {
+	return b.words([]uint32{math.Float32bits(s.Factor), s.Good, s.Skipped, s.Interval})
+}
 
 // step makes a step buffer.
 func (b *bed) step(s kernels.StepScalars) vk.Range {
@@ -83,15 +91,15 @@ func loss(b *bed) {
 			labels = append(labels, l)
 			words = append(words, l.A, l.B, math.Float32bits(float32(l.Lambda)), math.Float32bits(float32(l.Weight)))
 		}
-		in, step := b.words(words), b.step(scalars)
+		in, step, scale := b.words(words), b.step(scalars), b.scale(lossScale)
 		logits, wantLogits := b.input(true, n*ld, 900, 1000)
 		soft, dLogits, out := b.output(n*ld), b.output(n*ld), b.output(4*n)
 		b.run(func(rec *vk.Recorder) {
 			targets.Record(rec, kernels.TargetsArgs{Labels: in.rng(), Step: step, Targets: soft.rng()})
-			op.Record(rec, kernels.LossArgs{Logits: logits, Targets: soft.rng(), Step: step, DLogits: dLogits.rng(), Out: out.rng()})
+			op.Record(rec, kernels.LossArgs{Logits: logits, Targets: soft.rng(), LossScale: scale.rng(), DLogits: dLogits.rng(), Out: out.rng()})
 		})
 		wantSoft := ref.Targets(labels, classes, ld, float64(scalars.Smoothing))
-		wantOut, wantGrad := ref.Loss(wantLogits, wantSoft, classes, ld, float64(scalars.LossScale))
+		wantOut, wantGrad := ref.Loss(wantLogits, wantSoft, classes, ld, float64(lossScale.Factor))
 		b.compare("targets", soft.read(), wantSoft)
 		b.compare("loss and hits", out.read(), wantOut)
 		b.compare("dlogits", dLogits.read(), wantGrad)
@@ -117,15 +125,15 @@ func metrics(b *bed) {
 	if !b.made(err) {
 		return
 	}
-	rows, norm := b.uniform(4*n, 0, 3), []float64{1.5, 1, 0, 0}
+	rows, norm := b.uniform(4*n, 0, 3), []float64{1.5, 1, 0, 4}
 	for i := range n {
 		rows[4*i+1], rows[4*i+2], rows[4*i+3] = float64(i%2), 1, 0
 	}
-	in, normIn, out := b.floats(rows), b.floats(norm), b.output(8)
+	in, normIn, scale, out := b.floats(rows), b.floats(norm), b.scale(lossScale), b.output(8)
 	b.run(func(rec *vk.Recorder) {
-		op.Record(rec, kernels.MetricsArgs{Loss: in.rng(), Norm: normIn.rng(), Out: out.rng()})
+		op.Record(rec, kernels.MetricsArgs{Loss: in.rng(), Norm: normIn.rng(), LossScale: scale.rng(), Out: out.rng()})
 	})
-	b.compare("metrics", out.read(), ref.Metrics(rows, norm))
+	b.compare("metrics", out.read(), ref.Metrics(rows, norm, int(lossScale.Skipped)))
 }
 
 // flatCount is a few workgroups of a flat range and a rest.
@@ -140,14 +148,16 @@ func gradNorm(b *bed) {
 		s := scalars
 		s.ClipNorm = clip
 		g, wantG := b.input(true, flatCount, -1, 1)
-		scratch, out, step := b.outputBytes(op.ScratchBytes()), b.output(4), b.step(s)
+		scratch, out, step, scale := b.outputBytes(op.ScratchBytes()), b.output(4), b.step(s), b.scale(lossScale)
 		b.run(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.GradNormArgs{G: g, Scratch: scratch.rng(), Out: out.rng(), Step: step})
+			op.Record(rec, kernels.GradNormArgs{G: g, Scratch: scratch.rng(), Out: out.rng(), Step: step, LossScale: scale.rng()})
 		})
-		got, want := out.read(), ref.GradNorm(wantG, float64(s.LossScale), float64(clip))
+		got, want := out.read(), ref.GradNorm(wantG, float64(lossScale.Factor), float64(clip))
 		b.compare("norm", got[:1], want[:1]) // each by its own size: a clip factor is small beside a norm
 		b.compare("clip factor", got[1:2], want[1:2])
-		b.compare("flag", got[2:], want[2:])
+		b.compare("flag and scale", got[2:], want[2:])
+		next := scale.read()
+		b.compare("next loss scale", next[:1], []float64{2 * float64(lossScale.Factor)})
 		b.release()
 	}
 }
@@ -155,7 +165,7 @@ func gradNorm(b *bed) {
 // hyper are the numbers of scalars for the twins.
 func hyper(decay, nesterov bool) ref.Hyper {
 	h := ref.Hyper{LR: float64(scalars.LR), Momentum: float64(scalars.Momentum), Rho: float64(scalars.Rho), Eps: float64(scalars.Eps),
-		EMADecay: float64(scalars.EMADecay), LossScale: float64(scalars.LossScale), Nesterov: nesterov}
+		EMADecay: float64(scalars.EMADecay), Nesterov: nesterov}
 	if decay {
 		h.Decay = float64(scalars.WeightDecay)
 	}

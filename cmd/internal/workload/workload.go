@@ -37,6 +37,7 @@ type Workload struct {
 
 	dev     *vk.Device
 	step    *vk.Buffer
+	scale   *vk.Buffer // of the loss
 	grads   *vk.Buffer
 	slots   []*vk.Buffer // of the optimizer: mean square with RMSProp, momentum, moving averages
 	meanSqr *vk.Buffer   // the slot that starts at 1; nil with SGD
@@ -60,8 +61,9 @@ func Declare(dev *vk.Device, c Config) (*Workload, error) {
 			return b
 		}
 		w.step = dev.DeclareBuffer("step", kernels.StepBytes)
+		w.scale = dev.DeclareBuffer("loss scale", kernels.LossScaleBytes)
 		w.grads = dev.DeclareBuffer("gradients", m.Params.Bytes())
-		o.Step, o.Loss, o.Grads, o.Method = w.step.Range(), true, w.grads.Range(), c.Method
+		o.Step, o.LossScale, o.Loss, o.Grads, o.Method = w.step.Range(), w.scale.Range(), true, w.grads.Range(), c.Method
 		o.Slots = &layers.Slots{Momentum: slot("momentum", m.Params).Range(), EMA: slot("moving average", m.Params).Range(),
 			StatsEMA: slot("moving average of statistics", m.Running).Range()}
 		if c.Method == layers.RMSProp {
@@ -90,7 +92,7 @@ func (w *Workload) Memory() Memory {
 		ActivationsNaive: w.Net.NaiveBytes(), Staging: w.Net.PersistentBytes()}
 	if w.Mode == layers.Train {
 		m.Gradients = w.grads.Size()
-		m.Staging += w.step.Size()
+		m.Staging += w.step.Size() + w.scale.Size()
 		for _, s := range w.slots {
 			m.Optimizer += s.Size()
 		}
@@ -138,6 +140,11 @@ func (w *Workload) Allocate(seed uint64) error {
 	if err := w.Model.Init(seed); err != nil {
 		return err
 	}
+	if w.scale != nil {
+		if err := w.dev.Upload(w.scale.Range(), kernels.NewLossScale(w.Elem).Encode()); err != nil {
+			return err
+		}
+	}
 	if w.meanSqr != nil { // starts at 1, as in TensorFlow
 		ones := make([]byte, w.meanSqr.Size())
 		for i := 0; i < len(ones); i += 4 {
@@ -153,7 +160,7 @@ func (w *Workload) flat() []*vk.Buffer {
 	if w.Mode != layers.Train {
 		return nil
 	}
-	return append([]*vk.Buffer{w.step, w.grads}, w.slots...)
+	return append([]*vk.Buffer{w.step, w.scale, w.grads}, w.slots...)
 }
 
 // Realize gives the plan its memory, compiles its programs and uploads images of normally distributed values and labels.
@@ -198,7 +205,7 @@ func (w *Workload) Step(ctx context.Context) (m Moments, err error) {
 	if w.Mode == layers.Train {
 		w.steps++
 		scalars := kernels.StepScalars{Step: w.steps, LR: 1e-4, Momentum: 0.9, Rho: 0.9, Eps: 1e-3, WeightDecay: 1e-5, EMADecay: 0.9999,
-			LossScale: 1, Dropout: float32(w.Variant.Dropout), DropPath: float32(w.Variant.DropPath), Smoothing: 0.1}
+			Dropout: float32(w.Variant.Dropout), DropPath: float32(w.Variant.DropPath), Smoothing: 0.1}
 		var data [kernels.StepBytes]byte
 		scalars.Encode(data[:])
 		if err := w.dev.Upload(w.step.Range(), data[:]); err != nil {
