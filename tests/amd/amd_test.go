@@ -18,21 +18,17 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed-8d806880/vkeffnet/effnetv2"
 	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/layers"
+	"github.com/seed-8d806880/vkeffnet/tests/plans"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// plans are the steps whose kernels are compiled, each in training and in inference.
-var plans = []struct {
-	variant string
-	batch   int
-	size    int
-	elem    kernels.Elem
-}{
-	{"nano", 8, 32, kernels.F32}, {"b0", 8, 192, kernels.F32}, {"s", 32, 300, kernels.F32},
-	{"b0", 64, 192, kernels.F16}, {"s", 128, 300, kernels.F16}, {"b0", 64, 192, kernels.BF16},
+// steps are those whose kernels are compiled, each in training and in inference.
+var steps = []plans.Step{
+	{Variant: "nano", Batch: 8, Size: 32}, {Variant: "b0", Batch: 8, Size: 192}, {Variant: "s", Batch: 32, Size: 300},
+	{Variant: "b0", Batch: 64, Size: 192, Elem: kernels.F16}, {Variant: "s", Batch: 128, Size: 300, Elem: kernels.F16},
+	{Variant: "b0", Batch: 64, Size: 192, Elem: kernels.BF16},
 }
 
 // A register that does not fit goes to memory (a spill; RADV counts spilled scalars even where a vector register takes
@@ -61,9 +57,10 @@ func TestNoSpills(t *testing.T) {
 		t.Run(family.name, func(t *testing.T) {
 			dev := open(t, family.name)
 			all := map[string]vk.PipelineStatistics{} // by shader and constants
-			for _, p := range plans {
+			for _, p := range steps {
 				for _, mode := range []layers.Mode{layers.Train, layers.Infer} {
-					rec := record(t, dev, p.variant, p.batch, p.size, p.elem, mode)
+					p.Mode = mode
+					rec, _ := p.Record(t, dev)
 					found, err := rec.Statistics(context.Background())
 					require.NoError(t, err)
 					for _, s := range found {
@@ -154,28 +151,6 @@ func open(t *testing.T, family string) *vk.Device {
 	require.NoError(t, err, "RADV_FORCE_FAMILY=%s: Mesa 26 took this switch out of RADV", family)
 	t.Cleanup(func() { require.NoError(t, dev.Close()) })
 	return dev
-}
-
-// record lists the calls of a step, of a whole training step with its optimizer or of inference.
-func record(t *testing.T, dev *vk.Device, variant string, batch, size int, elem kernels.Elem, mode layers.Mode) *vk.Recorder {
-	t.Helper()
-	v, err := effnetv2.ByName(variant)
-	require.NoError(t, err)
-	m, err := effnetv2.New(dev, v, 1000)
-	require.NoError(t, err)
-	o := effnetv2.BuildOptions{Mode: mode, Batch: batch, H: size, W: size, Elem: elem}
-	if mode == layers.Train {
-		flat := func(name string, bytes int64) vk.Range { return dev.DeclareBuffer(name, bytes).Range() }
-		o.LossScale = flat("loss scale", kernels.LossScaleBytes)
-		o.Step, o.Loss, o.Grads = flat("step", kernels.StepBytes), true, flat("gradients", m.Params.Bytes())
-		o.Slots = &layers.Slots{MeanSquare: flat("mean square", m.Params.Bytes()), Momentum: flat("momentum", m.Params.Bytes()),
-			EMA: flat("average", m.Params.Bytes()), StatsEMA: flat("average of statistics", m.Running.Bytes())}
-	}
-	net, err := m.Build(o)
-	require.NoError(t, err)
-	rec, err := net.Record()
-	require.NoError(t, err)
-	return rec
 }
 
 // value is a statistic that RADV must give.
