@@ -9,45 +9,50 @@ import (
 	"time"
 )
 
-// work is one thing to time. The kernels suite has no model.
+// work is one thing to time, in each of our precisions. The kernels suite is of the training step of a model.
 type work struct {
 	suite, model string
 	size, batch  int
+	precisions   string // separated by blanks
 }
 
 // workFor is what to time: models and batches of a GPU, or small ones where only a CPU driver is there.
 func workFor(devices []map[string]any) []work {
 	for _, d := range devices {
 		if chosen, _ := d["chosen"].(bool); chosen && d["type"] == "cpu" {
-			return []work{{suite: "kernels"}, {"infer", "b0", 224, 1}, {"train", "b0", 64, 8}}
+			return []work{{"infer", "b0", 224, 1, "f32"}, {"train", "b0", 64, 8, "f32 f16"}, {"kernels", "b0", 64, 8, "f32"}}
 		}
 	}
+	// What is asked for most comes first: the time may run out.
 	return []work{
-		{suite: "kernels"},
-		{"infer", "b0", 224, 1}, {"infer", "b0", 224, 64}, {"infer", "s", 384, 1}, {"infer", "s", 384, 32},
-		{"train", "b0", 64, 8}, {"train", "b0", 192, 64}, {"train", "b0", 192, 256}, {"train", "s", 300, 32}, {"train", "s", 300, 64},
+		{"train", "s", 300, 128, "f16 bf16 f32"}, {"train", "b0", 192, 256, "f16 f32"}, {"infer", "b0", 224, 1, "f32 f16"},
+		{"infer", "s", 384, 32, "f16 f32"}, {"kernels", "s", 300, 128, "f16"},
+		{"train", "b0", 64, 8, "f32 f16"}, {"train", "b0", 192, 64, "f16 f32"}, {"train", "s", 300, 32, "f16"},
+		{"infer", "b0", 224, 64, "f16 f32"}, {"infer", "s", 384, 1, "f16 f32"}, {"kernels", "b0", 192, 256, "f16 f32"},
 	}
 }
 
 func (w work) String() string {
-	if w.model == "" {
-		return w.suite
-	}
 	return fmt.Sprintf("%s %s %d x %d", w.suite, w.model, w.batch, w.size)
 }
 
 func (w work) args() []string {
-	if w.model == "" {
-		return nil
-	}
 	return []string{"--model", w.model, "--size", strconv.Itoa(w.size), "--batch", strconv.Itoa(w.batch)}
 }
 
-// bench times this program.
-func (b *bundle) bench(ctx context.Context, w work) benchRun {
-	args := append([]string{"bench", "--suite", w.suite, "--json"}, w.args()...)
+// bench times this program in each precision.
+func (b *bundle) bench(ctx context.Context, w work) []benchRun {
+	var runs []benchRun
+	for _, precision := range strings.Fields(w.precisions) {
+		runs = append(runs, b.benchIn(ctx, w, precision))
+	}
+	return runs
+}
+
+func (b *bundle) benchIn(ctx context.Context, w work, precision string) benchRun {
+	args := append([]string{"bench", "--suite", w.suite, "--json", "--precision", precision}, w.args()...)
 	run := benchRun{Command: "vkeffnet " + strings.Join(args, " ")}
-	out, err := b.command(ctx, "bench "+w.String(), 5*time.Minute, "", b.vkeffnet(), args...)
+	out, err := b.command(ctx, "bench "+w.String()+" "+precision, 5*time.Minute, "", b.vkeffnet(), args...)
 	for _, o := range jsonLines(out) {
 		results, _ := o["results"].([]any)
 		for _, x := range results {
@@ -66,7 +71,7 @@ func (b *bundle) bench(ctx context.Context, w work) benchRun {
 
 // peer times PyTorch on the same work: eager in each precision, and compiled.
 func (b *bundle) peer(ctx context.Context, w work) []benchRun {
-	if w.model == "" {
+	if w.suite == "kernels" {
 		return nil
 	}
 	var runs []benchRun
@@ -92,5 +97,5 @@ func number(o map[string]any, key string) float64 {
 
 // workKey says which work a result is of, so that ours and the peer's meet.
 func workKey(o map[string]any) string {
-	return work{fmt.Sprint(o["suite"]), strings.ToLower(fmt.Sprint(o["model"])), int(number(o, "size")), int(number(o, "batch"))}.String()
+	return work{fmt.Sprint(o["suite"]), strings.ToLower(fmt.Sprint(o["model"])), int(number(o, "size")), int(number(o, "batch")), ""}.String()
 }

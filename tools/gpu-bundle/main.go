@@ -117,14 +117,13 @@ func (b *bundle) run(ctx context.Context, peer bool) (bool, error) {
 		return false, err
 	}
 	b.save(r, start)
+	peer = peer && r.hasTorch()
 	for _, w := range workFor(r.Devices) {
-		r.Bench = append(r.Bench, b.bench(ctx, w))
-	}
-	b.save(r, start)
-	if peer && r.hasTorch() {
-		for _, w := range workFor(r.Devices) {
+		r.Bench = append(r.Bench, b.bench(ctx, w)...)
+		if peer {
 			r.Peer = append(r.Peer, b.peer(ctx, w)...)
 		}
+		b.save(r, start)
 	}
 	return r.OK, b.save(r, start)
 }

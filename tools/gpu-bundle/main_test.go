@@ -23,9 +23,9 @@ case "$1 $3" in
 	echo '{"kernel":"conv fwd","variant":"simple","ok":false,"nmse":0.5,"hint":"--no-tune"}'
 	echo '{"ok":false,"kernels":2,"failed":1}'
 	exit 1 ;;
-"bench kernels") echo '{"device":{},"results":[{"suite":"kernels","name":"conv_fwd","median_ms":0.5,"gflops":900,"gbps":100,"ceiling_share":0.4}]}' ;;
+"bench kernels") echo '{"device":{},"results":[{"suite":"kernels","name":"conv_fwd","model":"S","precision":"f16","median_ms":0.5,"gflops":900,"gbps":100,"ceiling_share":0.4}]}' ;;
 "bench train")
-	[ "$6 $8 ${10}" = "b0 64 8" ] || { echo "vkeffnet: error: does not fit" >&2; exit 1; }
+	[ "$6 $8 ${10} ${12}" = "f32 b0 64 8" ] || { echo "vkeffnet: error: does not fit" >&2; exit 1; }
 	echo '{"results":[{"suite":"train","model":"B0","size":64,"batch":8,"precision":"f32","median_ms":4,"images_per_s":2000,"first_step_ms":900}]}' ;;
 *) echo "vkeffnet: error: no such thing" >&2; exit 2 ;;
 esac
@@ -83,8 +83,8 @@ func TestReport(t *testing.T) {
 		"- kernels: TestC",
 		"| train b0 8 x 64 | vkeffnet | f32 | 4.00 | 2000.0 | | 900 |",
 		"| | pytorch 2.0, timm 1 | f32 compiled | 8.00 | 1000.0 | 2.00 | 30 |",
-		"| conv_fwd | 0.5 | 900 | 100 | 0.40 |",
-		"`vkeffnet bench --suite train --json --model s --size 300 --batch 32`: exit status 1: vkeffnet: error: does not fit",
+		"| conv_fwd | S | f16 | 0.5 | 900 | 100 | 0.40 |",
+		"`vkeffnet bench --suite train --json --precision f16 --model s --size 300 --batch 128`: exit status 1: vkeffnet: error: does not fit",
 	} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("report.md lacks %q", want)

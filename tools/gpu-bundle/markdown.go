@@ -49,11 +49,11 @@ func (r *report) markdown() string {
 	}
 
 	r.steps(p)
-	p("\n## Kernels\n\n| kernel | ms | GFLOP/s | GB/s | share of ceiling |\n| --- | --- | --- | --- | --- |")
+	p("\n## Kernels\n\n| kernel | of | precision | ms | GFLOP/s | GB/s | share of ceiling |\n| --- | --- | --- | --- | --- | --- | --- |")
 	for _, b := range r.Bench {
 		for _, o := range b.Results {
 			if o["suite"] == "kernels" {
-				p("| %v | %.4g | %.4g | %.4g | %.2f |", o["name"], number(o, "median_ms"), number(o, "gflops"), number(o, "gbps"), number(o, "ceiling_share"))
+				p("| %v | %v | %v | %.4g | %.4g | %.4g | %.2f |", o["name"], o["model"], o["precision"], number(o, "median_ms"), number(o, "gflops"), number(o, "gbps"), number(o, "ceiling_share"))
 			}
 		}
 	}
@@ -68,7 +68,7 @@ func (r *report) markdown() string {
 // steps writes the table of whole steps: ours, and beside it the peer's on the same work.
 func (r *report) steps(p func(string, ...any)) {
 	p("\n## Steps\n\nTimes are of a whole step as the host sees it, medians. The ratio is images per second, ours to theirs.\n")
-	p("| work | program | precision | ms | images/s | ratio | first step ms |\n| --- | --- | --- | --- | --- | --- | --- |")
+	p("| work | program | precision | ms | images/s | ratio | first step ms |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, b := range r.Bench {
 		for _, o := range b.Results {
 			if o["suite"] == "kernels" {
