@@ -46,6 +46,17 @@ var (
 	}
 )
 
+// pointShapes and pointFused are what kernels.ConvBwd takes.
+var (
+	pointShapes = append(denseShapes[:2:2],
+		kernels.NewConv(3, 7, 7, 72, 256, 1, 1, kernels.PadTorch),
+		kernels.NewConv(5, 10, 10, 72, 160, 1, 1, kernels.PadTorch))
+	pointFused = []fusion{
+		fused[0], fused[1],
+		{kernels.Pending{BN: true, Act: kernels.SiLU}, kernels.GradIn{BN: true, Keep: true, Act: kernels.SiLU}, kernels.Sink{Add: true, Act: kernels.SiLU}},
+	}
+)
+
 // fusedTests makes a test of the plain and one of the fused forms of a variant.
 func fusedTests(kernel, variant string, shapes []kernels.Conv, run func(*bed, kernels.Conv, fusion)) []test {
 	forms := func(list []fusion) func(*bed) {
@@ -83,6 +94,12 @@ func denseTests() []test {
 				}
 			}})
 	}
+	list = append(list, test{"conv bwd", "tiled", hintFused, func(b *bed) {
+		for i, c := range pointShapes {
+			b.convBwd(c, pointFused[i%len(pointFused)])
+			b.release()
+		}
+	}})
 	return append(list, test{"pack", "", hintDriver, packs})
 }
 
@@ -152,6 +169,26 @@ func (b *bed) convWgrad(c kernels.Conv, f fusion, variant string) {
 	})
 	b.compare("dw", dw.read(), ref.ConvWgrad(c, ref.DY(f.dy, wantDY, c.N, c.P*c.Q, c.K), ref.Value(f.in, wantX, c.N, c.H*c.W, c.C)))
 	b.release()
+}
+
+func (b *bed) convBwd(c kernels.Conv, f fusion) {
+	hw := c.H * c.W
+	op, err := kernels.NewConvBwd(b.dev, kernels.ConvBwdConfig{Conv: c, DY: f.dy, Sink: f.sink})
+	if !b.made(err) {
+		return
+	}
+	grad, wantGrad := b.grad(f.dy, c.N, hw, c.K)
+	w, wantW := b.input(true, c.K*c.C, -1, 1)
+	gate, wantGate := b.input(f.sink.SE, c.N*c.C, 0, 1)
+	sink := b.sink(f.sink, c.N, hw, c.C, op.SumsBytes())
+	dw, scratch := b.output(c.K*c.C), b.outputBytes(op.ScratchBytes())
+	b.run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.ConvBwdArgs{DY: grad, W: w, Gate: gate, Sink: sink.SinkArgs, DW: dw.rng(), Scratch: scratch.rng()})
+	})
+	dy := ref.DY(f.dy, wantGrad, c.N, hw, c.K)
+	x := ref.Value(f.in, ref.Tensor{Raw: sink.want.Y, BN: sink.want.BN, Gate: wantGate}, c.N, hw, c.C)
+	b.compareSink(f.sink, ref.ConvDgrad(c, dy, wantW), sink, c.N, hw, c.C, op.Parts())
+	b.compare("dw", dw.read(), ref.ConvWgrad(c, dy, x))
 }
 
 func (b *bed) depthwiseFwd(c kernels.Conv, f fusion, variant string) {

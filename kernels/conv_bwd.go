@@ -1,0 +1,249 @@
+package kernels
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// ConvBwdConfig describes both gradients of a 1x1 convolution of stride 1 whose input is the value of a raw output x with a
+// batch norm, an activation and, with Sink.SE, a gate pending.
+type ConvBwdConfig struct {
+	Conv Conv
+	DY   GradIn // how dy is built from its parts
+	Sink Sink   // what happens to du: Act with its sums, or SE; Add may be set
+}
+
+// ConvBwdArgs are the buffers of ConvBwd.
+type ConvBwdArgs struct {
+	DY      Grad
+	W       vk.Range // [K C]
+	Gate    vk.Range // [N C], with Sink.SE
+	Sink    SinkArgs // Y is x
+	DW      vk.Range // [K C]
+	Scratch vk.Range // [splits][K C]
+}
+
+// ConvBwd computes both gradients of a 1x1 convolution in one pass over dy and x,
+//
+//	du[m,c] = sum over k of dy[m,k] * w[k,c]
+//	dw[k,c] = sum over m of dy[m,k] * v[m,c], v = act(z)*gate[n,c], z = scale*(x-mean)+beta
+//
+// for the pixels m of all images n, with dy built on load (GradIn); the gate is 1 without Sink.SE. It hands du to the sink,
+// which overwrites DX and the partial sums, and overwrites dw. Sums are float32. What ConvDgrad and ConvWgrad would read
+// twice, dy's parts and x, is read once: where they move 4 tensors of K and 3 of C channels, this moves 2 and 2.
+// Splits of the pixels are summed into scratch and added in a fixed order, so the same device gives the same bits.
+// It is immutable and safe for concurrent use; a Recorder is not.
+// Method: two GEMMs over one tile of dy, gemmM = pixels and gemmK = K for du, gemmM = K and gemmK = pixels for dw; both
+// gemmN = C. A workgroup owns a block of columns and all K, so that no partial sum of du leaves it.
+type ConvBwd struct {
+	cfg     ConvBwdConfig
+	tile    bwdTile
+	segment int // pixels whose sums are taken together: of an image with SE, of all of a call else
+	chunk   int // images per call
+	tiles   int // row tiles per part
+	parts   int // of all calls; with SE of one image
+	runs    int // parts per split
+	splits  int // of all calls
+}
+
+const convBwdOp = "conv bwd"
+
+// convBwdMaxK is the most output channels of a ConvBwd: an invocation keeps a share of all K rows of dw in registers.
+const convBwdMaxK = 256
+
+// CanConvBwd tells whether the two gradients can be taken together: NewConvBwd takes such a convolution, sink and pending
+// input.
+func CanConvBwd(c Conv, in Pending, s Sink) bool {
+	return c.R == 1 && c.S == 1 && c.Stride == 1 && c.C%8 == 0 && c.K <= convBwdMaxK &&
+		in == Pending{BN: true, Act: s.Act, Gate: s.SE} && s.Act != NoAct && !s.SumsOnly && !s.Keep
+}
+
+// bwdTile is how conv_bwd_tiled cuts its work: threadsN x threadsM invocations own 4*threadsN columns and tiles of rows
+// pixels; an invocation sums tileM rows of du over every splitK-th vec4 of k.
+type bwdTile struct {
+	threadsN, threadsM, tileM, splitK, rows int
+}
+
+func (t bwdTile) cols() int { return 4 * t.threadsN }
+
+// cutConvBwd chooses the tile for K output channels and segments of so many pixels.
+func cutConvBwd(dev *vk.Device, k, segment int) bwdTile {
+	l := dev.Limits()
+	threadsN, threadsM := 16, 16
+	if l.Invocations < 256 {
+		threadsN = 8
+	}
+	// 32 KiB: two workgroups share the 64 KiB of a compute unit.
+	shared := min(int(l.SharedBytes), 32<<10)
+	// Sixteen rows give every invocation one for the sink; where memory is too small, eight.
+	for _, try := range []struct{ tileM, rows int }{{4, 16}, {2, 16}, {4, 8}, {2, 8}} {
+		var best bwdTile
+		least := math.MaxInt
+		for splitK := 1; splitK <= threadsM/2; splitK *= 2 {
+			rows, threads := threadsM/splitK*try.tileM, threadsN*threadsM
+			if rows < try.rows || 16*max(rows*(k/4+1)+threads*try.tileM, 3*threads) > shared {
+				continue
+			}
+			// Rows beyond the segment are wasted, and the barriers of a tile cost about as much as two rows.
+			if cost := ceilDiv(segment, rows) * (rows + 2); cost < least {
+				best, least = bwdTile{threadsN, threadsM, try.tileM, splitK, rows}, cost
+			}
+		}
+		if least < math.MaxInt {
+			return best
+		}
+	}
+	panic("kernels: internal error: no tile of conv bwd fits")
+}
+
+// NewConvBwd cuts the work. It returns a *ShapeError if cfg is not what CanConvBwd tells, and a *vk.UnsupportedError if
+// one image, or the weights, exceed Limits.MaxRange.
+func NewConvBwd(dev *vk.Device, cfg ConvBwdConfig) (*ConvBwd, error) {
+	c, sink := cfg.Conv, cfg.Sink
+	if err := c.check(dev, convBwdOp); err != nil {
+		return nil, err
+	}
+	if err := cfg.DY.check(convBwdOp); err != nil {
+		return nil, err
+	}
+	if !CanConvBwd(c, Pending{BN: true, Act: sink.Act, Gate: sink.SE}, sink) {
+		return nil, &ShapeError{Op: convBwdOp, Got: fmt.Sprintf("%s into a sink %+v", c, sink),
+			Want: fmt.Sprintf("1x1/1 with C a multiple of 8 and K at most %d, into a sink with an activation and its sums alone", convBwdMaxK)}
+	}
+	x, y := c.imageBytes()
+	chunk, err := imagesPerCall(dev, convBwdOp+" "+c.String(), c.N, x, y)
+	if err != nil {
+		return nil, err
+	}
+	o := &ConvBwd{cfg: cfg, chunk: chunk, segment: chunk * c.H * c.W}
+	if sink.SE {
+		o.segment = c.H * c.W
+	}
+	o.tile = cutConvBwd(dev, c.K, o.segment)
+
+	// As ConvWgrad: a split adds K*C to what is written and read again: at least 64 pixels each, no more than keep the device
+	// busy, and where 64 workgroups do not, no more than an eighth of what x and dy take.
+	groups, blocks := shippedChoices[deviceClass(dev)].groups, ceilDiv(c.C, o.tile.cols())
+	eighth := (x + y) * int64(chunk) / (16 * c.WBytes())
+	splits := max(min(groups/blocks, chunk*c.H*c.W/64, max(64/blocks, int(eighth))), 1)
+	rowTiles := ceilDiv(o.segment, o.tile.rows)
+	o.tiles = ceilDiv(rowTiles, max(splits/o.segments(chunk), 1))
+	if sink.SE {
+		// Sums are per image, so a call binds those of its own images.
+		o.parts = ceilDiv(rowTiles, o.tiles)
+		if o.chunk, err = imagesPerCall(dev, convBwdOp+" "+c.String(), c.N, x, y, o.imageSums()); err != nil {
+			return nil, err
+		}
+	}
+	most := int(dev.Limits().MaxRange/c.WBytes()) / ceilDiv(c.N, o.chunk)
+	if most == 0 {
+		return nil, &vk.UnsupportedError{What: convBwdOp + " " + c.String(), Needs: "a binding for the partial sums of every call"}
+	}
+	o.runs = ceilDiv(o.chunkParts(o.chunk), min(splits, most))
+	for n := 0; n < c.N; n += o.chunk {
+		images := min(o.chunk, c.N-n)
+		if !sink.SE {
+			o.parts += o.chunkParts(images)
+		}
+		o.splits += o.chunkSplits(images)
+	}
+	return o, nil
+}
+
+// segments returns the segments of a call of n images.
+func (o *ConvBwd) segments(n int) int {
+	if o.cfg.Sink.SE {
+		return n
+	}
+	return 1
+}
+
+// chunkParts returns the parts of all segments of a call of n images.
+func (o *ConvBwd) chunkParts(n int) int {
+	s := o.segments(n)
+	return s * ceilDiv(n*o.cfg.Conv.H*o.cfg.Conv.W/s, o.tile.rows*o.tiles)
+}
+
+// chunkSplits returns the splits of a call of n images.
+func (o *ConvBwd) chunkSplits(n int) int { return ceilDiv(o.chunkParts(n), o.runs) }
+
+// imageSums is the size of the sums of all parts: of one image with SE.
+func (o *ConvBwd) imageSums() int64 {
+	return 4 * int64(o.parts) * int64(o.cfg.Sink.rows()*o.cfg.Conv.C)
+}
+
+// Parts is the number of parts of Sums, with SE per image.
+func (o *ConvBwd) Parts() int { return o.parts }
+
+// SumsBytes is the size of Sums.
+func (o *ConvBwd) SumsBytes() int64 { return int64(o.segments(o.cfg.Conv.N)) * o.imageSums() }
+
+// ScratchBytes is the size of Scratch; 0 if there is one split, which goes to DW.
+func (o *ConvBwd) ScratchBytes() int64 {
+	return when(o.splits > 1, int64(o.splits)*o.cfg.Conv.WBytes())
+}
+
+// Record appends the gradients to rec. It fails rec with a *ShapeError if a range is too small.
+func (o *ConvBwd) Record(rec *vk.Recorder, a ConvBwdArgs) {
+	c, dy, sink := o.cfg.Conv, o.cfg.DY, o.cfg.Sink
+	args := append(dy.arguments(&a.DY, c.YBytes(), c.N, c.K), sink.arguments(&a.Sink, c.XBytes(), c.N, c.C, o.SumsBytes())...)
+	args = append(args,
+		argument{"w", &a.W, c.WBytes()},
+		argument{"gate", &a.Gate, when(sink.SE, 4*int64(c.N)*int64(c.C))},
+		argument{"dw", &a.DW, c.WBytes()},
+		argument{"scratch", &a.Scratch, o.ScratchBytes()})
+	if !checkArguments(rec, convBwdOp, args...) {
+		return
+	}
+	partial := a.Scratch
+	if o.splits == 1 {
+		partial = a.DW
+	}
+	label := convBwdOp + " " + c.String()
+	xb, yb := c.imageBytes()
+	part, split := 0, 0
+	for n := 0; n < c.N; n += o.chunk {
+		images := min(o.chunk, c.N-n)
+		total, segments, sums := o.chunkParts(images), o.segments(images), a.Sink.Sums
+		if sink.SE {
+			part, sums = 0, imageSlice(sums, o.imageSums(), n, images)
+		}
+		params := shaders.ConvBwdTiledParams{
+			Hw: uint32(c.H * c.W), N0: uint32(n), C4: uint32(c.C / 4), Rows: uint32(images * c.H * c.W / segments),
+			Tiles: uint32(o.tiles), Parts: uint32(total / segments), Part0: uint32(part), Total: uint32(total),
+			Runs: uint32(o.runs), Split0: uint32(split),
+		}
+		bind := shaders.ConvBwdTiledBindings{
+			G: imageSlice(a.DY.G, yb, n, images), Y: imageSlice(a.DY.Y, yb, n, images), DyBN: a.DY.BN,
+			DyKeep: a.DY.Keep, DyGate: a.DY.Gate, DyE: a.DY.E, W: a.W,
+			Dx: imageSlice(a.Sink.DX, xb, n, images), Add: imageSlice(a.Sink.Add, xb, n, images),
+			X: imageSlice(a.Sink.Y, xb, n, images), SinkBN: a.Sink.BN, Sums: sums, Gate: a.Gate, Dw: partial,
+		}
+		splits := o.chunkSplits(images)
+		rec.Dispatch(vk.Call{
+			Shader: c.Elem.pick(&shaders.ConvBwdTiled, &shaders.ConvBwdTiledF16, &shaders.ConvBwdTiledBf16),
+			Spec:   o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols())), uint32(splits), 1},
+			Label:  label, FLOPs: 2 * c.flops(images),
+		})
+		part += total
+		split += splits
+	}
+	if o.splits > 1 {
+		wgradReduce(rec, label, partial, a.DW, o.splits)
+	}
+}
+
+// spec returns the specialization constants.
+func (o *ConvBwd) spec() []uint32 {
+	t, dy, sink := o.tile, o.cfg.DY, o.cfg.Sink
+	return shaders.ConvBwdTiledSpec{
+		ThreadsN: uint32(t.threadsN), ThreadsM: uint32(t.threadsM), TileM: uint32(t.tileM), SplitK: uint32(t.splitK),
+		K:    uint32(o.cfg.Conv.K),
+		DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+		SinkAdd: sink.Add, SinkSums: true, SinkSe: sink.SE, SinkAct: uint32(sink.Act),
+	}.Words()
+}
