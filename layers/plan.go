@@ -198,8 +198,10 @@ func (p *Plan) record(nodes []node, name string) *vk.Recorder {
 }
 
 // Realize gives the plan its memory in the arena, which must be large enough, and compiles its programs. It may run while
-// another plan's program does, as long as that one's results in the arena are not needed any more when this one runs.
+// another plan's program does, as long as that one's results in the arena are not needed any more when this one runs. A
+// second Realize replaces the programs and keeps the plan's own memory.
 func (p *Plan) Realize(ctx context.Context, a *Arena, opt *vk.BuildOptions) error {
+	p.releasePrograms()
 	if err := a.Reserve(p.arena); err != nil {
 		return err
 	}
@@ -230,11 +232,12 @@ func (p *Plan) Step() *vk.Program { return p.step }
 
 // Release frees the plan's programs and its own memory. The arena stays.
 func (p *Plan) Release() {
-	if p.step != nil {
-		p.step.Release()
-	}
-	if p.prepare != nil {
-		p.prepare.Release()
-	}
+	p.releasePrograms()
 	p.persistent.Release()
+}
+
+func (p *Plan) releasePrograms() {
+	p.step.Release()
+	p.prepare.Release()
+	p.step, p.prepare = nil, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ func ofCeiling(share float64, bound bench.Bound) string {
 func printBench(w io.Writer, results []bench.Result, all bool) error {
 	steps := table.New("SUITE", ">SIZE", ">MEDIAN MS", ">MIN MS", ">IMAGES/S", ">GFLOP/S", ">GB/S", "OF CEILING", ">FIRST STEP MS")
 	any := false
+	if len(results) > 0 && results[0].Growth != nil {
+		return printScaling(w, results)
+	}
 	perMode := map[string][]bench.Result{}
 	for _, r := range results {
 		if r.Suite == "kernels" {
@@ -102,4 +106,67 @@ func printFlame(w io.Writer, list []bench.Result) error {
 	}
 	add(step, 0)
 	return t.Write(w)
+}
+
+// printScaling prints a table for each mode and sweep of the suite scaling; what was skipped is explained below it.
+func printScaling(w io.Writer, results []bench.Result) error {
+	for len(results) > 0 {
+		first := results[0]
+		n := 1
+		for n < len(results) && results[n].Mode == first.Mode && results[n].Sweep == first.Sweep {
+			n++
+		}
+		if err := printSweep(w, results[:n]); err != nil {
+			return err
+		}
+		results = results[n:]
+	}
+	return nil
+}
+
+func printSweep(w io.Writer, rows []bench.Result) error {
+	first := rows[0]
+	value := func(r bench.Result) string {
+		return map[string]string{bench.ByBatch: strconv.Itoa(r.Batch), bench.BySize: strconv.Itoa(r.Size), bench.ByModel: r.Model}[r.Sweep]
+	}
+	model, batch, size := first.Model, fmt.Sprintf(", batch %d", first.Batch), fmt.Sprintf(" of %dx%d", first.Size, first.Size)
+	switch first.Sweep {
+	case bench.ByBatch:
+		batch = ", images"
+	case bench.BySize:
+		size = ""
+	case bench.ByModel:
+		model, batch = "", strings.TrimPrefix(batch, ", ")
+	}
+	fmt.Fprintf(w, "\n%s by %s: %s%s%s\n", first.Mode, first.Sweep, model, batch, size)
+	t := table.New(strings.ToUpper(first.Sweep), ">MS/STEP", ">GROWTH", ">MS/IMAGE", ">IMAGES/S", ">GFLOP/S", "OF CEILING", ">OPTIM", ">GAPS", ">MEMORY")
+	var skipped []string
+	var before *bench.Result
+	for _, r := range rows {
+		r := r.Fastest()
+		memory := table.Bytes(r.Memory.Total)
+		if r.Skipped != "" {
+			t.Add(value(r), "skipped", "", "", "", "", "", "", "", memory)
+			skipped = append(skipped, fmt.Sprintf("%s %s skipped: %s", r.Sweep, value(r), r.Skipped))
+			continue
+		}
+		growth := ""
+		if before != nil && r.FLOPs != before.FLOPs {
+			growth = fmt.Sprintf("%.2f", math.Log(r.MedianMS/before.MedianMS)/math.Log(float64(r.FLOPs)/float64(before.FLOPs)))
+		}
+		before = &r
+		optimizer := ""
+		if r.Mode == "train" {
+			optimizer = table.Percent(r.OptimizerShare())
+		}
+		t.Add(value(r), benchMillis(r.MedianMS), growth, benchMillis(r.MedianMS/float64(r.Batch)), table.Count(r.ImagesPerS), table.Count(r.GFLOPS),
+			ofCeiling(r.CeilingShare, r.Bound), optimizer, table.Percent(r.GapsShare), memory)
+	}
+	if err := t.Write(w); err != nil {
+		return err
+	}
+	for _, s := range skipped {
+		fmt.Fprintln(w, s)
+	}
+	return nil
 }

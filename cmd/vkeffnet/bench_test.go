@@ -42,3 +42,33 @@ forward                                            ▐███████  32.
 		assert.LessOrEqual(t, utf8.RuneCountInString(line), 100, line)
 	}
 }
+
+// TestScalingLayout holds the tables of the suite scaling, 100 columns wide at most, with what was skipped explained below.
+func TestScalingLayout(t *testing.T) {
+	point := func(mode, sweep string, batch int, ms, share float64, flops, memory int64, skipped string) bench.Result {
+		r := bench.Result{Suite: "scaling", Mode: mode, Model: "nano", Batch: batch, Size: 128, MedianMS: 2 * ms, MinMS: ms, ImagesPerS: 500 * float64(batch) / ms,
+			GFLOPS: float64(flops) / ms / 2e6, CeilingShare: share / 2, Bound: bench.Arithmetic,
+			Growth: &bench.Growth{Sweep: sweep, FLOPs: flops, GapsShare: 0.015, SectionMS: map[string]float64{"forward": 1, "backward": 2, "optimizer": 1}, Skipped: skipped}}
+		r.Memory.Total = memory
+		return r
+	}
+	var out strings.Builder
+	assert.NoError(t, printBench(&out, []bench.Result{
+		point("train", bench.ByBatch, 1, 100, 0.1, 1e9, 1<<20, ""),
+		point("train", bench.ByBatch, 2, 141.42, 0.125, 2e9, 2<<20, ""),
+		point("train", bench.ByBatch, 64, 0, 0, 64e9, 1<<30, "would take 1m10s, of the budget of 2m0s only 24s are left"),
+		point("infer", bench.ByModel, 8, 12345, 1.025, 1e12, 999<<30, ""),
+	}, false))
+	assert.Equal(t, `
+train by batch: nano, images of 128x128
+BATCH  MS/STEP  GROWTH  MS/IMAGE  IMAGES/S  GFLOP/S  OF CEILING         OPTIM  GAPS    MEMORY
+1          100               100      10.0     10.0   10.0% arithmetic  25.0%  1.5%  1.00 MiB
+2          141    0.50      70.7      14.1     14.1   12.5% arithmetic  25.0%  1.5%  2.00 MiB
+64     skipped                                                                       1.00 GiB
+batch 64 skipped: would take 1m10s, of the budget of 2m0s only 24s are left
+
+infer by model: batch 8 of 128x128
+MODEL  MS/STEP  GROWTH  MS/IMAGE  IMAGES/S  GFLOP/S  OF CEILING         OPTIM  GAPS   MEMORY
+nano     12345              1543     0.648     81.0  102.5% arithmetic         1.5%  999 GiB
+`, out.String())
+}

@@ -43,6 +43,13 @@ type Result struct {
 
 	Bound   Bound   `json:"bound"`    // the ceiling that CeilingShare is of; in a step the one that most of FloorMS is due to
 	FloorMS float64 `json:"floor_ms"` // time at the ceilings, dispatches one after another: CeilingShare of the median
+
+	*Growth // suite "scaling"
+}
+
+// of is a result of the work c without figures.
+func of(c workload.Config) Result {
+	return Result{Model: c.Variant.Name, Size: c.Size, Batch: c.Batch, Precision: c.Elem.String(), Mode: c.Mode.String()}
 }
 
 // timing turns the times of work that calls do one after another into a result.
@@ -52,8 +59,8 @@ func timing(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times []tim
 	if n := len(times); n%2 == 0 {
 		median = (times[n/2-1] + times[n/2]) / 2
 	}
-	r := Result{Model: c.Variant.Name, Size: c.Size, Batch: c.Batch, Precision: c.Elem.String(), Mode: c.Mode.String(),
-		MedianMS: millis(median), MinMS: millis(times[0])}
+	r := of(c)
+	r.MedianMS, r.MinMS = millis(median), millis(times[0])
 	var flops, bytes int64
 	least := floors{}
 	for _, call := range calls {

@@ -190,6 +190,11 @@ func (w *Workload) Realize(ctx context.Context, o *vk.BuildOptions) error {
 	return w.dev.Upload(w.Net.Loss.Labels.Range(), labels)
 }
 
+// Rebuild compiles the programs of a realized workload again, with other options.
+func (w *Workload) Rebuild(ctx context.Context, o *vk.BuildOptions) error {
+	return w.Net.Realize(ctx, w.arena, o)
+}
+
 // Moments are when the host did what of a step.
 type Moments struct {
 	Begin     time.Time
