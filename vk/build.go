@@ -22,6 +22,10 @@ type BuildOptions struct {
 	// others get their turn; 0 takes DefaultBudget.
 	Budget time.Duration
 
+	// Progress is told how many of the pipelines that do not exist yet have been created: first of none, then after
+	// each. It is called from several goroutines, one at a time, and not at all if there are none to create.
+	Progress func(done, total int)
+
 	noBarriers bool // tests: plants the hazards that barriers prevent
 }
 
@@ -61,6 +65,7 @@ func (r *Recorder) Build(ctx context.Context, o *BuildOptions) (*Program, error)
 	p.mu.Lock()
 	err := p.build(ctx, o)
 	p.mu.Unlock()
+	r.d.pipelines.saveSoon(r.d)
 	if err != nil {
 		p.Release()
 		return nil, fmt.Errorf("vk: build %s: %w", r.name, err)
@@ -90,7 +95,7 @@ func (p *Program) build(ctx context.Context, o *BuildOptions) error {
 			calls = append(calls, op.call)
 		}
 	}
-	pipelines, err := d.pipelines.getAll(ctx, d, calls)
+	pipelines, err := d.pipelines.getAll(ctx, d, calls, o.Progress)
 	if err != nil {
 		return err
 	}

@@ -160,11 +160,7 @@ func (d *Device) Close() error {
 	for _, p := range programs {
 		p.Release()
 	}
-	err := d.pipelines.save(d)
-	if err != nil && !errors.As(err, new(*Error)) {
-		d.log.Warn("pipeline cache not written", "error", err)
-		err = nil
-	}
+	err := d.pipelines.saver.wait()
 	d.staging.release(d)
 	for _, b := range buffers {
 		b.Release()

@@ -34,7 +34,7 @@ func Blocks(d *Device) int64 { return d.live[objMemory].Load() }
 func Used(d *Device) int64 { return d.census.bytes.Load() }
 
 // CachePath is the file of the pipeline cache.
-func CachePath(d *Device) string { return d.pipelines.disk.path }
+func CachePath(d *Device) string { return d.pipelines.saver.disk.path }
 
 // Groups is how many submissions a replay of a program makes; 0 before it is measured.
 func Groups(p *Program) int {
@@ -66,4 +66,16 @@ func Pipelines(d *Device) int {
 	d.pipelines.mu.Lock()
 	defer d.pipelines.mu.Unlock()
 	return len(d.pipelines.all)
+}
+
+// Compile creates the pipelines of calls and waits until they are on disk, without a program that could run.
+func Compile(d *Device, calls ...Call) error {
+	var list []*Call
+	for i := range calls {
+		list = append(list, &calls[i])
+	}
+	_, err := d.pipelines.getAll(context.Background(), d, list, nil)
+	d.pipelines.saveSoon(d)
+	d.pipelines.saver.group.Wait()
+	return err
 }

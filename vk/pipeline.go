@@ -17,16 +17,34 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk/internal/raw"
 )
 
-// pipelines are those of a device: each (shader, specialization) is created once and lives until Close.
+// pipelines are those of a device: each (shader, specialization, subgroup size) is created once and lives until Close.
 type pipelines struct {
 	cache vulkan.PipelineCache
-	disk  diskCache
+	saver saver
 
 	mu         sync.Mutex
 	setLayouts map[int]vulkan.DescriptorSetLayout  // by number of bindings
 	layouts    map[[2]uint32]vulkan.PipelineLayout // by number of bindings, bytes of push constants
 	all        map[pipelineKey]*pipeline
-	spent      time.Duration // compiling since the cache was last written
+	stats      CompileStats
+}
+
+// CompileStats say what creating pipelines has cost so far.
+type CompileStats struct {
+	Pipelines int           // created, be it by compiling or from a cache
+	Work      time.Duration // in vkCreateComputePipelines, over all threads
+	Wall      time.Duration // that Builds waited for it
+	Threads   int           // at most so many at a time
+}
+
+// CompileStats adds up all Builds of the device.
+func (d *Device) CompileStats() CompileStats {
+	ps := &d.pipelines
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	s := ps.stats
+	s.Threads = runtime.GOMAXPROCS(0)
+	return s
 }
 
 type pipelineKey struct {
@@ -48,7 +66,14 @@ func (ps *pipelines) init(d *Device, dir string) error {
 	ps.setLayouts = map[int]vulkan.DescriptorSetLayout{}
 	ps.layouts = map[[2]uint32]vulkan.PipelineLayout{}
 	ps.all = map[pipelineKey]*pipeline{}
-	data := ps.disk.load(d, dir)
+	data := ps.saver.disk.load(d, dir)
+	cache, err := d.newPipelineCache(data)
+	ps.cache = cache
+	return err
+}
+
+// newPipelineCache creates a cache that holds what data, which may be empty, holds.
+func (d *Device) newPipelineCache(data []byte) (cache vulkan.PipelineCache, err error) {
 	info := vulkan.PipelineCacheCreateInfo{SType: vulkan.StructureTypePipelineCacheCreateInfo}
 	if len(data) > 0 {
 		info.InitialDataSize, info.PInitialData = uint(len(data)), unsafe.Pointer(&data[0])
@@ -59,13 +84,18 @@ func (ps *pipelines) init(d *Device, dir string) error {
 		pin.Pin(&data[0])
 	}
 	defer pin.Unpin()
-	var cache vulkan.PipelineCache
-	err := d.do("vkCreatePipelineCache", func() vulkan.Result { return vulkan.CreatePipelineCache(d.handle, &info, nil, &cache) })
-	ps.cache = cache
-	if ps.cache != nil {
+	err = d.do("vkCreatePipelineCache", func() vulkan.Result { return vulkan.CreatePipelineCache(d.handle, &info, nil, &cache) })
+	if cache != nil {
 		d.add(objCache)
 	}
-	return err
+	return cache, err
+}
+
+func (d *Device) freePipelineCache(cache vulkan.PipelineCache) {
+	if cache != nil {
+		vulkan.DestroyPipelineCache(d.handle, cache, nil)
+		d.remove(objCache)
+	}
 }
 
 // release destroys all pipelines; no program may be left.
@@ -83,11 +113,8 @@ func (ps *pipelines) release(d *Device) {
 		d.remove(objSetLayout)
 	}
 	ps.all, ps.layouts, ps.setLayouts = nil, nil, nil
-	if ps.cache != nil {
-		vulkan.DestroyPipelineCache(d.handle, ps.cache, nil)
-		d.remove(objCache)
-		ps.cache = nil
-	}
+	d.freePipelineCache(ps.cache)
+	ps.cache = nil
 }
 
 // specWords are the values of a call's specialization constants.
@@ -111,9 +138,9 @@ func keyOf(c *Call) pipelineKey {
 }
 
 // getAll returns the pipelines of calls, creating those that are missing on as many threads as there are CPUs.
-func (ps *pipelines) getAll(ctx context.Context, d *Device, calls []*Call) ([]*pipeline, error) {
+func (ps *pipelines) getAll(ctx context.Context, d *Device, calls []*Call, progress func(done, total int)) ([]*pipeline, error) {
 	for {
-		out, err := ps.tryAll(ctx, d, calls)
+		out, err := ps.tryAll(ctx, d, calls, progress)
 		if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			continue // another Build was to create one of them and has been cancelled
 		}
@@ -121,11 +148,11 @@ func (ps *pipelines) getAll(ctx context.Context, d *Device, calls []*Call) ([]*p
 	}
 }
 
-func (ps *pipelines) tryAll(ctx context.Context, d *Device, calls []*Call) ([]*pipeline, error) {
+func (ps *pipelines) tryAll(ctx context.Context, d *Device, calls []*Call, progress func(done, total int)) ([]*pipeline, error) {
 	out := make([]*pipeline, len(calls))
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	start, created := time.Now(), false
+	start := time.Now()
 	ps.mu.Lock()
 	var missing []*Call
 	for i, c := range calls {
@@ -135,13 +162,19 @@ func (ps *pipelines) tryAll(ctx context.Context, d *Device, calls []*Call) ([]*p
 			p = &pipeline{done: make(chan struct{})}
 			ps.all[key] = p
 			missing = append(missing, c)
-			created = true
 		}
 		out[i] = p
 	}
 	ps.mu.Unlock()
+	created := counter{total: len(missing), tell: progress}
+	if len(missing) > 0 {
+		created.add(0)
+	}
 	for _, c := range missing {
-		g.Go(func() error { return ps.create(ctx, d, c) })
+		g.Go(func() error {
+			defer created.add(1)
+			return ps.create(ctx, d, c)
+		})
 	}
 	err := g.Wait()
 	for _, p := range out { // another Build may be creating some of them
@@ -150,12 +183,28 @@ func (ps *pipelines) tryAll(ctx context.Context, d *Device, calls []*Call) ([]*p
 			err = p.err
 		}
 	}
-	if created {
+	if len(missing) > 0 {
 		ps.mu.Lock()
-		ps.spent += time.Since(start)
+		ps.stats.Wall += time.Since(start)
 		ps.mu.Unlock()
 	}
 	return out, err
+}
+
+// counter tells how far a Build is; tell may be nil.
+type counter struct {
+	mu          sync.Mutex
+	done, total int
+	tell        func(done, total int)
+}
+
+func (c *counter) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done += n
+	if c.tell != nil {
+		c.tell(c.done, c.total)
+	}
 }
 
 // create makes the pipeline of c, which all holds unfinished. A failed one is taken out again, so that a
@@ -181,7 +230,12 @@ func (ps *pipelines) create(ctx context.Context, d *Device, c *Call) (err error)
 	if p.sets, p.layout, err = ps.layout(d, len(c.Shader.Bindings), c.Shader.Push); err != nil {
 		return err
 	}
+	start := time.Now()
 	p.handle, err = d.compile(c, p.layout, ps.cache, 0)
+	ps.mu.Lock()
+	ps.stats.Pipelines++
+	ps.stats.Work += time.Since(start)
+	ps.mu.Unlock()
 	return err
 }
 
@@ -258,37 +312,6 @@ func (ps *pipelines) layout(d *Device, n int, push uint32) (vulkan.DescriptorSet
 		}
 	}
 	return set, layout, nil
-}
-
-// save writes the pipeline cache to disk if anything was compiled since it was last written.
-func (ps *pipelines) save(d *Device) error {
-	ps.mu.Lock()
-	spent := ps.spent
-	ps.spent = 0
-	ps.mu.Unlock()
-	if spent == 0 || ps.cache == nil || ps.disk.path == "" {
-		return nil
-	}
-	var data []byte
-	for {
-		var n uint
-		err := d.do("vkGetPipelineCacheData", func() vulkan.Result { return vulkan.GetPipelineCacheData(d.handle, ps.cache, &n, nil) })
-		if err != nil || n == 0 {
-			return err
-		}
-		data = make([]byte, n)
-		r, err := d.poll("vkGetPipelineCacheData", func() vulkan.Result {
-			return vulkan.GetPipelineCacheData(d.handle, ps.cache, &n, unsafe.Pointer(&data[0]))
-		})
-		if err != nil {
-			return err
-		}
-		if r != vulkan.Incomplete {
-			data = data[:n]
-			break
-		}
-	}
-	return ps.disk.store(d, data)
 }
 
 // words views SPIR-V as 32-bit words; embedded bytes need not be aligned for that.
