@@ -214,7 +214,7 @@ func (p *Plan) Realize(ctx context.Context, a *Arena, opt *vk.BuildOptions) erro
 		return err
 	}
 	if len(p.graph.prepare) > 0 {
-		p.prepare, err = p.record(p.graph.prepare, "prepare").Build(ctx, nil)
+		p.prepare, err = p.record(p.graph.prepare, "prepare").Build(ctx, opt)
 	}
 	return err
 }

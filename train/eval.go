@@ -20,7 +20,8 @@ type EvalOptions struct {
 	Padding   kernels.Padding
 	Elem      kernels.Elem // how activations are stored
 	NoFuse    bool
-	Workers   int // threads that decode; 0: one a processor
+	Workers   int        // threads that decode; 0: one a processor
+	Compiling *Compiling // nil: silent
 }
 
 // ClassResult is what an evaluation found of one class.
@@ -81,14 +82,14 @@ func newEvaluator(ctx context.Context, m *effnetv2.Model, o EvalOptions, arena *
 	if err != nil {
 		return nil, err
 	}
-	if err = e.net.Realize(ctx, arena, nil); err != nil {
+	if err = e.net.Realize(ctx, arena, o.Compiling.Options()); err != nil {
 		return nil, err
 	}
 	results := resultOffset(resultOffset(0, e.net.Loss.PerItem.Bytes), e.net.Logits.Bytes)
 	if e.staging, err = newStaging(dev, o.Batch, pixelBytes, results); err != nil {
 		return nil, err
 	}
-	e.pipe, err = newPipeline(ctx, dev, e.net, e.staging, pipelineConfig{size: o.Size, elem: o.Elem, mean: narrow(o.Mean), std: narrow(o.Std),
+	e.pipe, err = newPipeline(ctx, dev, e.net, e.staging, o.Compiling, pipelineConfig{size: o.Size, elem: o.Elem, mean: narrow(o.Mean), std: narrow(o.Std),
 		step: e.step.Range(), pixels: pixelBytes}, e.net.Loss.PerItem, e.net.Logits)
 	return e, err
 }

@@ -52,6 +52,9 @@ func WriteCheckpoint(f interface {
 // NewProgressAt is NewProgress with a clock and the choice that it makes.
 var NewProgressAt = newProgress
 
+// NewCompilingAt is NewCompiling with what shows the line and a clock.
+var NewCompilingAt = newCompiling
+
 // Loop is the inside of a run, one step at a time. The caller closes it before the device.
 type Loop struct {
 	t      *trainer

@@ -133,7 +133,7 @@ type pipelineConfig struct {
 func resultOffset(off, bytes int64) int64 { return off + (bytes+255)/256*256 }
 
 // newPipeline compiles the programs around a network that has been realized; results are what comes back of a step.
-func newPipeline(ctx context.Context, dev *vk.Device, net *effnetv2.Network, g *staging, c pipelineConfig, results ...*layers.Value) (_ *pipeline, err error) {
+func newPipeline(ctx context.Context, dev *vk.Device, net *effnetv2.Network, g *staging, compiling *Compiling, c pipelineConfig, results ...*layers.Value) (_ *pipeline, err error) {
 	p := &pipeline{net: net, staging: g}
 	defer func() {
 		if err != nil {
@@ -172,7 +172,7 @@ func newPipeline(ctx context.Context, dev *vk.Device, net *effnetv2.Network, g *
 			from, to = to, from
 		}
 		normalize.Record(rec, kernels.ImageNormalizeArgs{Image: from, Table: g.table.Range(), Out: net.Image.Range()})
-		if p.before[i], err = rec.Build(ctx, nil); err != nil {
+		if p.before[i], err = rec.Build(ctx, compiling.Options()); err != nil {
 			return nil, err
 		}
 		rec = dev.NewRecorder("results")

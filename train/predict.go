@@ -18,6 +18,8 @@ type PredictOptions struct {
 	Batch  int          // images at once; 0: 8
 	Elem   kernels.Elem // how activations are stored
 	NoFuse bool
+
+	Compiling *Compiling // nil: silent
 }
 
 // Guess is a class and its probability.
@@ -62,7 +64,7 @@ func NewPredictor(dev *vk.Device, path string, o *PredictOptions) (_ *Predictor,
 	if err != nil {
 		return nil, err
 	}
-	e.Elem, e.NoFuse = o.Elem, o.NoFuse
+	e.Elem, e.NoFuse, e.Compiling = o.Elem, o.NoFuse, o.Compiling
 	p.eval, err = newEvaluator(context.Background(), p.m, e, p.arena, BatchBytes(pictures{}, batch, e.Size), vk.Range{}, vk.Range{})
 	return p, err
 }

@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 )
 
 const (
@@ -32,6 +30,7 @@ type Progress struct {
 	text atomic.Pointer[string] // what stands behind the bar, which is drawn by a goroutine of its own
 
 	done     int
+	moved    bool      // by a step
 	last     time.Time // when the last step was reported
 	lastLine time.Time
 	speed    average // units of cost a second
@@ -52,8 +51,7 @@ func (a *average) value() float64 { return a.sum / a.weight }
 
 // NewProgress shows on w a run of a plan in batches of a size, which goes on after done steps. The caller closes it.
 func NewProgress(w io.Writer, plan *Plan, batch, done int) *Progress {
-	f, isFile := w.(*os.File)
-	return newProgress(w, plan, batch, done, isFile && term.IsTerminal(int(f.Fd())), time.Now)
+	return newProgress(w, plan, batch, done, isTerminal(w), time.Now)
 }
 
 func newProgress(w io.Writer, plan *Plan, batch, done int, terminal bool, now func() time.Time) *Progress {
@@ -83,7 +81,7 @@ func (p *Progress) Step(done int, loss float64) {
 	if !math.IsNaN(loss) && !math.IsInf(loss, 0) { // else the step was skipped
 		p.loss.add(loss, seconds)
 	}
-	p.done, p.last = done, now
+	p.done, p.last, p.moved = done, now, true
 	if p.bar != nil {
 		text := p.String()
 		p.text.Store(&text)
@@ -124,6 +122,13 @@ func (p *Progress) String() string {
 		at.Stage+1, len(p.plan.Stages), at.Size, at.Size, p.done, p.plan.Steps, rate, p.loss.value(), p.left())
 }
 
+// Status shows what the run is busy with behind the bar, where there is one, until the next step. Any goroutine may call it.
+func (p *Progress) Status(text string) {
+	if p.bar != nil {
+		p.text.Store(&text)
+	}
+}
+
 // Pause forgets the time since the last step, which was spent on something else: call it after an evaluation.
 func (p *Progress) Pause() { p.last = p.now() }
 
@@ -135,11 +140,11 @@ func (p *Progress) Print(text string) {
 	io.WriteString(p.w, text)
 }
 
-// Close leaves the bar as it is and ends its goroutine.
+// Close leaves the bar as it is, or takes one away that no step has moved, and ends its goroutine.
 func (p *Progress) Close() {
 	if p.bar == nil {
 		return
 	}
-	p.bar.Abort(false) // does nothing to a bar that is full
+	p.bar.Abort(!p.moved) // does nothing to a bar that is full
 	p.bars.Wait()
 }

@@ -71,6 +71,8 @@ func TestProgressBar(t *testing.T) {
 	for _, steps := range []int{40, 7} {
 		var out locked
 		p := train.NewProgressAt(&out, progressPlan, 8, 0, true, time.Now)
+		p.Status("compiling 2 of 8 kernels")
+		assert.Eventually(t, func() bool { return strings.Contains(out.String(), "compiling 2 of 8 kernels") }, time.Minute, time.Millisecond)
 		p.Step(steps, 1.5)
 		p.Print("a line above")
 		p.Close()

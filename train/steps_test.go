@@ -83,4 +83,3 @@ func TestStepsOverlap(t *testing.T) {
 		assert.Greater(t, running, 25)
 	})
 }
-

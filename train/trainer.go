@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-8d806880/vkeffnet/effnetv2"
@@ -89,8 +90,10 @@ type trainer struct {
 
 	metrics    *Metrics
 	progress   *Progress
-	step       int // steps done
-	skippedRow int // steps skipped since the last one that was not
+	compiling  *Compiling
+	waiting    atomic.Bool // for what is compiled: it is worth showing
+	step       int         // steps done
+	skippedRow int         // steps skipped since the last one that was not
 	bestTop1   float64
 	bestStep   int
 	last       EvalRecord
@@ -207,6 +210,16 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	if err = t.setLossScale(scale); err != nil {
 		return err
 	}
+	if t.o.Progress != nil {
+		t.progress = NewProgress(t.o.Progress, t.plan, t.cfg.Batch, t.step)
+		t.tell("%s on %s, %d images of %d classes to train on, %d held out", v.Name, t.dev.Info().Name, t.train.Len(), len(t.train.Classes()), t.val.Len())
+		t.waiting.Store(true)
+		t.compiling = newCompiling(func(text string) {
+			if t.waiting.Load() {
+				t.progress.Status(text)
+			}
+		}, time.Now)
+	}
 	if err = t.plans(ctx); err != nil {
 		return err
 	}
@@ -222,10 +235,6 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 	}
 	if n := len(evals); n > 0 {
 		t.last = evals[n-1]
-	}
-	if t.o.Progress != nil {
-		t.progress = NewProgress(t.o.Progress, t.plan, t.cfg.Batch, t.step)
-		t.tell("%s on %s, %d images of %d classes to train on, %d held out", v.Name, t.dev.Info().Name, t.train.Len(), len(t.train.Classes()), t.val.Len())
 	}
 	return nil
 }
@@ -348,7 +357,7 @@ func (t *trainer) plans(ctx context.Context) error {
 		return err
 	}
 	eval := EvalOptions{Batch: t.cfg.EvalBatch, Size: t.cfg.EvalSize, Crop: t.cfg.EvalCrop, Mean: t.cfg.Mean, Std: t.cfg.Std,
-		Padding: t.padding, Elem: t.elem, NoFuse: t.o.NoFuse, Workers: t.cfg.Workers}
+		Padding: t.padding, Elem: t.elem, NoFuse: t.o.NoFuse, Workers: t.cfg.Workers, Compiling: t.compiling}
 	evalPixels := BatchBytes(t.val, eval.Batch, eval.Size)
 	if t.raw, err = newEvaluator(ctx, t.model, eval, t.arena, evalPixels, vk.Range{}, vk.Range{}); err != nil {
 		return err
@@ -369,10 +378,10 @@ func (t *trainer) compile(ctx context.Context, i int) {
 	s.ready = make(chan struct{})
 	go func() {
 		defer close(s.ready)
-		if s.err = s.net.Realize(ctx, t.arena, nil); s.err != nil {
+		if s.err = s.net.Realize(ctx, t.arena, t.compiling.Options()); s.err != nil {
 			return
 		}
-		s.pipe, s.err = newPipeline(ctx, t.dev, s.net, t.staging, pipelineConfig{size: c.Size, elem: t.elem, ops: t.cfg.AugmentOps,
+		s.pipe, s.err = newPipeline(ctx, t.dev, s.net, t.staging, t.compiling, pipelineConfig{size: c.Size, elem: t.elem, ops: t.cfg.AugmentOps,
 			mean: narrow(t.cfg.Mean), std: narrow(t.cfg.Std), step: t.state.step.Range(),
 			pixels: BatchBytes(t.train, t.cfg.Batch, c.Size)}, s.net.Loss.Metrics)
 	}()
@@ -382,6 +391,8 @@ func (t *trainer) compile(ctx context.Context, i int) {
 func (t *trainer) enter(ctx context.Context, i int) (*stage, error) {
 	t.compile(ctx, i)
 	s := t.stages[i]
+	t.waiting.Store(true)
+	defer t.waiting.Store(false)
 	select {
 	case <-s.ready:
 	case <-ctx.Done():

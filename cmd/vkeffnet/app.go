@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/seed-8d806880/vkeffnet/train"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
@@ -91,6 +92,14 @@ func (a *app) open() (*vk.Device, error) {
 		return nil, err
 	}
 	return vk.Open(o)
+}
+
+// compiling shows on stderr how far compiling is, if that is a terminal; quiet: not.
+func (a *app) compiling(quiet bool) *train.Compiling {
+	if quiet {
+		return nil
+	}
+	return train.NewCompiling(a.stderr)
 }
 
 // printJSON writes v as one line.

@@ -155,6 +155,7 @@ func (r *benchRun) run(ctx context.Context) (err error) {
 			return fmt.Errorf("the plot: %w", err)
 		}
 	}
+	r.o.Progress = r.compiling(r.asJSON).Progress()
 	dev, err := r.open()
 	if err != nil {
 		return err

@@ -78,7 +78,7 @@ Image size, normalisation and padding are those that the weights file names.`,
 		if err != nil {
 			return err
 		}
-		o.NoFuse = a.noFuse
+		o.NoFuse, o.Compiling = a.noFuse, a.compiling(asJSON)
 		if size != 0 {
 			o.Size = size
 		}

@@ -54,7 +54,7 @@ be read is reported and the others are classified; the exit status is then 1.`,
 			return err
 		}
 		defer dev.Close()
-		p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: top, Batch: 1, NoFuse: a.noFuse})
+		p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: top, Batch: 1, NoFuse: a.noFuse, Compiling: a.compiling(asJSON)})
 		if err != nil {
 			return err
 		}

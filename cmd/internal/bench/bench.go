@@ -16,6 +16,8 @@ type Options struct {
 	Warmup  int // runs before the first that counts
 	Repeats int // runs that count
 	Seed    uint64
+
+	Progress func(done, total int) // of vk.BuildOptions
 }
 
 // Result is one timing. In the suites "infer" and "train" it is of a whole step as the host sees it, in "kernels" of the
@@ -100,7 +102,7 @@ func start(ctx context.Context, dev *vk.Device, c workload.Config, o Options, ti
 	s := &started{Workload: w, calls: rec.Calls(), firstStep: time.Since(begin)}
 	if err = w.Allocate(o.Seed); err == nil { // drawing weights is not part of a step's start
 		begin = time.Now()
-		if err = w.Realize(ctx, &vk.BuildOptions{Timestamps: timestamps}); err == nil {
+		if err = w.Realize(ctx, &vk.BuildOptions{Timestamps: timestamps, Progress: o.Progress}); err == nil {
 			_, err = w.Step(ctx)
 		}
 	}
