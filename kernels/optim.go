@@ -32,6 +32,20 @@ func checkCount(dev *vk.Device, op string, count, elements int64) error {
 	return nil
 }
 
+// checkDecay is checkCount for an optimizer whose first decay elements decay.
+func checkDecay(dev *vk.Device, op string, count, decay int64) error {
+	if err := checkCount(dev, op, count, flatElements); err != nil {
+		return err
+	}
+	if decay < 0 || decay > count || decay%4 != 0 {
+		return &ShapeError{Op: op, Got: fmt.Sprintf("weight decay on %d of %d elements", decay, count), Want: "a multiple of 4 up to all"}
+	}
+	return nil
+}
+
+// decay4 is how many vectors of 4 of the n elements from first on decay.
+func decay4(decay, first, n int64) uint32 { return uint32(min(max(decay-first, 0), n) / 4) }
+
 func floats(r vk.Range, first, n int64) vk.Range { return r.Slice(4*first, 4*n) }
 
 // GradNormConfig is the shape of a GradNorm. Count, here as below, is a multiple of 4.
@@ -87,7 +101,7 @@ func (o *GradNorm) Record(rec *vk.Recorder, a GradNormArgs) {
 // RMSPropConfig is the shape of an RMSProp.
 type RMSPropConfig struct {
 	Count int64
-	Decay bool // weight decay applies
+	Decay int64 // of them, from the first on, those that weight decay applies to
 }
 
 // RMSPropArgs are the buffers of an RMSProp: W, G, MS, Mom and EMA [Count], Norm [4] of GradNorm, Step the step buffer.
@@ -95,7 +109,7 @@ type RMSPropArgs struct{ W, G, MS, Mom, EMA, Norm, Step vk.Range }
 
 // RMSProp updates W, MS, Mom and EMA in place, in TensorFlow's form (the epsilon is inside the root):
 //
-//	g    = G*Norm[1] (+ weightDecay*w if Decay), Norm[1] being GradNorm's factor
+//	g    = G*Norm[1] (+ weightDecay*w in the first Decay elements), Norm[1] being GradNorm's factor
 //	ms  += (1-rho)*(g^2 - ms)
 //	mom  = momentum*mom + lr*g/sqrt(ms+eps)
 //	w   -= mom
@@ -111,7 +125,7 @@ type RMSProp struct {
 // NewRMSProp returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings are
 // too small.
 func NewRMSProp(dev *vk.Device, cfg RMSPropConfig) (*RMSProp, error) {
-	return &RMSProp{dev, cfg}, checkCount(dev, "rmsprop", cfg.Count, flatElements)
+	return &RMSProp{dev, cfg}, checkDecay(dev, "rmsprop", cfg.Count, cfg.Decay)
 }
 
 // Record appends the calls.
@@ -122,8 +136,8 @@ func (o *RMSProp) Record(rec *vk.Recorder, a RMSPropArgs) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.RmspropParams{Count4: uint32(n / 4)}
-		rec.Dispatch(vk.Call{Shader: &shaders.Rmsprop, Spec: shaders.RmspropSpec{Decay: o.cfg.Decay}.Words(), Push: push.Bytes(), Label: label,
+		push := shaders.RmspropParams{Count4: uint32(n / 4), Decay4: decay4(o.cfg.Decay, first, n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Rmsprop, Push: push.Bytes(), Label: label,
 			Bind: shaders.RmspropBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Ms: floats(a.MS, first, n),
 				Mom: floats(a.Mom, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
 			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}, FLOPs: 15 * n})
@@ -132,8 +146,9 @@ func (o *RMSProp) Record(rec *vk.Recorder, a RMSPropArgs) {
 
 // SGDConfig is the shape of an SGD.
 type SGDConfig struct {
-	Count           int64
-	Decay, Nesterov bool
+	Count    int64
+	Decay    int64 // of them, from the first on, those that weight decay applies to
+	Nesterov bool
 }
 
 // SGDArgs are the buffers of an SGD: W, G, Mom and EMA [Count], Norm [4] of GradNorm, Step the step buffer.
@@ -141,7 +156,7 @@ type SGDArgs struct{ W, G, Mom, EMA, Norm, Step vk.Range }
 
 // SGD updates W, Mom and EMA in place, in PyTorch's form:
 //
-//	g    = G*Norm[1] (+ weightDecay*w if Decay), Norm[1] being GradNorm's factor
+//	g    = G*Norm[1] (+ weightDecay*w in the first Decay elements), Norm[1] being GradNorm's factor
 //	mom  = momentum*mom + g
 //	w   -= lr*(g + momentum*mom) with Nesterov, else lr*mom
 //	ema += (1-emaDecay)*(w - ema)
@@ -155,7 +170,7 @@ type SGD struct {
 // NewSGD returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings are too
 // small.
 func NewSGD(dev *vk.Device, cfg SGDConfig) (*SGD, error) {
-	return &SGD{dev, cfg}, checkCount(dev, "sgd", cfg.Count, flatElements)
+	return &SGD{dev, cfg}, checkDecay(dev, "sgd", cfg.Count, cfg.Decay)
 }
 
 // Record appends the calls.
@@ -166,8 +181,8 @@ func (o *SGD) Record(rec *vk.Recorder, a SGDArgs) {
 		return
 	}
 	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.SgdParams{Count4: uint32(n / 4)}
-		rec.Dispatch(vk.Call{Shader: &shaders.Sgd, Spec: shaders.SgdSpec{Decay: o.cfg.Decay, Nesterov: o.cfg.Nesterov}.Words(),
+		push := shaders.SgdParams{Count4: uint32(n / 4), Decay4: decay4(o.cfg.Decay, first, n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Sgd, Spec: shaders.SgdSpec{Nesterov: o.cfg.Nesterov}.Words(),
 			Push: push.Bytes(), Label: label, FLOPs: 10 * n,
 			Bind: shaders.SgdBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Mom: floats(a.Mom, first, n),
 				Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),

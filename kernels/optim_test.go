@@ -168,13 +168,9 @@ func TestLossScale(t *testing.T) {
 var recipe = kernels.StepScalars{LR: 0.05, Momentum: 0.9, Rho: 0.9, Eps: 1e-3, WeightDecay: 0.02, EMADecay: 0.75}
 
 // hyper are the same numbers for the twins.
-func hyper(s kernels.StepScalars, decay, nesterov bool) ref.Hyper {
-	h := ref.Hyper{LR: float64(s.LR), Momentum: float64(s.Momentum), Rho: float64(s.Rho), Eps: float64(s.Eps),
-		EMADecay: float64(s.EMADecay), Nesterov: nesterov}
-	if decay {
-		h.Decay = float64(s.WeightDecay)
-	}
-	return h
+func hyper(s kernels.StepScalars, decay int, nesterov bool) ref.Hyper {
+	return ref.Hyper{LR: float64(s.LR), Momentum: float64(s.Momentum), Rho: float64(s.Rho), Eps: float64(s.Eps),
+		EMADecay: float64(s.EMADecay), Decay: float64(s.WeightDecay), Decayed: decay, Nesterov: nesterov}
 }
 
 // optimizer is one of the two behind one signature. The slots are W, MS, Mom and EMA; SGD leaves MS alone.
@@ -187,21 +183,21 @@ type optimizer struct {
 // optimizers are all of them with all flags.
 func optimizers(t *testing.T, dev *vk.Device, count int) []optimizer {
 	var all []optimizer
-	for _, decay := range []bool{false, true} {
-		op, err := kernels.NewRMSProp(dev, kernels.RMSPropConfig{Count: int64(count), Decay: decay})
+	for _, decay := range []int{0, count / 8 * 4, count} {
+		op, err := kernels.NewRMSProp(dev, kernels.RMSPropConfig{Count: int64(count), Decay: int64(decay)})
 		require.NoError(t, err)
 		all = append(all, optimizer{
-			fmt.Sprintf("rmsprop decay=%t", decay),
+			fmt.Sprintf("rmsprop decay=%d", decay),
 			func(rec *vk.Recorder, s [4]vk.Range, g, norm, step vk.Range) {
 				op.Record(rec, kernels.RMSPropArgs{W: s[0], MS: s[1], Mom: s[2], EMA: s[3], G: g, Norm: norm, Step: step})
 			},
 			func(s ref.Slots, g []float64, clip float64) { ref.RMSProp(s, g, clip, hyper(recipe, decay, false)) },
 		})
 		for _, nesterov := range []bool{false, true} {
-			op, err := kernels.NewSGD(dev, kernels.SGDConfig{Count: int64(count), Decay: decay, Nesterov: nesterov})
+			op, err := kernels.NewSGD(dev, kernels.SGDConfig{Count: int64(count), Decay: int64(decay), Nesterov: nesterov})
 			require.NoError(t, err)
 			all = append(all, optimizer{
-				fmt.Sprintf("sgd decay=%t nesterov=%t", decay, nesterov),
+				fmt.Sprintf("sgd decay=%d nesterov=%t", decay, nesterov),
 				func(rec *vk.Recorder, s [4]vk.Range, g, norm, step vk.Range) {
 					op.Record(rec, kernels.SGDArgs{W: s[0], Mom: s[2], EMA: s[3], G: g, Norm: norm, Step: step})
 				},

@@ -41,31 +41,19 @@ func (g *Graph) Optimizer(method Method, slots Slots, l *Loss) {
 			LossScale: opt.LossScale})
 	}, scratch, norm)
 
-	parts := func(flat vk.Range) [2]vk.Range {
-		if flat.IsZero() {
-			return [2]vk.Range{}
-		}
-		a, b := opt.Params.Parts(flat)
-		return [2]vk.Range{a, b}
-	}
-	w, dw, ms, mom, ema := parts(opt.Weights), parts(opt.Grads), parts(slots.MeanSquare), parts(slots.Momentum), parts(slots.EMA)
-	for i, decay := range []bool{true, false} {
-		count := w[i].Size / 4
-		if count == 0 {
-			continue
-		}
-		if method != RMSProp {
-			op, err := kernels.NewSGD(g.dev, kernels.SGDConfig{Count: count, Decay: decay, Nesterov: method == NesterovSGD})
-			op = must(g, "sgd", op, err)
-			g.Add(func(rec *vk.Recorder) {
-				op.Record(rec, kernels.SGDArgs{W: w[i], G: dw[i], Mom: mom[i], EMA: ema[i], Norm: norm.Range(), Step: opt.Step})
-			}, norm)
-			continue
-		}
+	count, decay := opt.Params.Bytes()/4, opt.Params.DecayBytes()/4
+	if method == RMSProp {
 		op, err := kernels.NewRMSProp(g.dev, kernels.RMSPropConfig{Count: count, Decay: decay})
 		op = must(g, "rmsprop", op, err)
 		g.Add(func(rec *vk.Recorder) {
-			op.Record(rec, kernels.RMSPropArgs{W: w[i], G: dw[i], MS: ms[i], Mom: mom[i], EMA: ema[i], Norm: norm.Range(), Step: opt.Step})
+			op.Record(rec, kernels.RMSPropArgs{W: opt.Weights, G: opt.Grads, MS: slots.MeanSquare, Mom: slots.Momentum,
+				EMA: slots.EMA, Norm: norm.Range(), Step: opt.Step})
+		}, norm)
+	} else {
+		op, err := kernels.NewSGD(g.dev, kernels.SGDConfig{Count: count, Decay: decay, Nesterov: method == NesterovSGD})
+		op = must(g, "sgd", op, err)
+		g.Add(func(rec *vk.Recorder) {
+			op.Record(rec, kernels.SGDArgs{W: opt.Weights, G: opt.Grads, Mom: slots.Momentum, EMA: slots.EMA, Norm: norm.Range(), Step: opt.Step})
 		}, norm)
 	}
 	eOp, err := kernels.NewEMA(g.dev, kernels.EMAConfig{Count: opt.Running.Bytes() / 4})

@@ -19,7 +19,7 @@ type Param struct {
 const paramAlign = 256
 
 // ParamSet lays parameters into flat buffers that share one layout: weights, gradients, optimizer slots, moving averages.
-// Parameters with weight decay come first, so an optimizer runs over two ranges. The gaps are zero and stay zero.
+// Parameters with weight decay come first, so an optimizer knows them by their place. The gaps are zero and stay zero.
 type ParamSet struct {
 	list   []*Param
 	byName map[string]*Param
@@ -68,10 +68,8 @@ func (s *ParamSet) Of(flat vk.Range, p *Param) vk.Range {
 	return flat.Slice(p.off, 4*int64(p.Count))
 }
 
-// Parts returns the part of a flat buffer that decays and the part that does not.
-func (s *ParamSet) Parts(flat vk.Range) (decay, plain vk.Range) {
-	return flat.Slice(0, s.decay), flat.Slice(s.decay, s.size-s.decay)
-}
+// DecayBytes is the size of the leading part, whose parameters decay.
+func (s *ParamSet) DecayBytes() int64 { return s.decay }
 
 // Offset is p's place in the flat buffers, in bytes.
 func (p *Param) Offset() int64 { return p.off }

@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 // RMSProp in TensorFlow's form with momentum, weight decay, clipping and the weights' moving average, in one pass:
-//   g    = g*norm.y (+ weightDecay*w if DECAY): clipped, and without the loss scale
+//   g    = g*norm.y (+ weightDecay*w in the first 4*decay4 elements): clipped, and without the loss scale
 //   ms  += (1 - rho)*(g^2 - ms)
 //   mom  = momentum*mom + lr*g/sqrt(ms + eps)
 //   w   -= mom
@@ -10,7 +10,6 @@
 // published recipe's numbers are in google/automl efficientnetv2/hparams.py. CPU twin: tests/ref/optim.go.
 #include "step.glsl"
 #include "flat.glsl"
-layout(constant_id = 0) const bool DECAY = false;
 layout(std430, set = 0, binding = 0) buffer WBuf { vec4 w[]; };
 layout(std430, set = 0, binding = 1) readonly buffer GBuf { vec4 g[]; };
 layout(std430, set = 0, binding = 2) buffer MsBuf { vec4 ms[]; };
@@ -24,7 +23,7 @@ float clip, decay, rho1, eps, momentum, lr, average;
 void element(uint i) {
     vec4 x = w[i];
     vec4 d = g[i] * clip;
-    if (DECAY) d += decay * x;
+    if (i < p.decay4) d += decay * x;
     vec4 s = ms[i];
     s += rho1 * (d * d - s);
     vec4 v = momentum * mom[i] + lr * d / sqrt(s + eps);

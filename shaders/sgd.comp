@@ -1,7 +1,7 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
 // Stochastic gradient descent in PyTorch's form with momentum, weight decay, clipping and the weights' moving average:
-//   g    = g*norm.y (+ weightDecay*w if DECAY): clipped, and without the loss scale
+//   g    = g*norm.y (+ weightDecay*w in the first 4*decay4 elements): clipped, and without the loss scale
 //   mom  = momentum*mom + g
 //   w   -= lr*(NESTEROV ? g + momentum*mom : mom)
 //   ema += (1 - emaDecay)*(w - ema)
@@ -9,8 +9,7 @@
 // momentum that starts at 0. CPU twin: tests/ref/optim.go.
 #include "step.glsl"
 #include "flat.glsl"
-layout(constant_id = 0) const bool DECAY = false;
-layout(constant_id = 1) const bool NESTEROV = true;
+layout(constant_id = 0) const bool NESTEROV = true;
 layout(std430, set = 0, binding = 0) buffer WBuf { vec4 w[]; };
 layout(std430, set = 0, binding = 1) readonly buffer GBuf { vec4 g[]; };
 layout(std430, set = 0, binding = 2) buffer MomBuf { vec4 mom[]; };
@@ -23,7 +22,7 @@ float clip, decay, momentum, lr, average;
 void element(uint i) {
     vec4 x = w[i];
     vec4 d = g[i] * clip;
-    if (DECAY) d += decay * x;
+    if (i < p.decay4) d += decay * x;
     vec4 v = momentum * mom[i] + d;
     x -= lr * (NESTEROV ? d + momentum * v : v);
     vec4 e = ema[i];

@@ -10,22 +10,25 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// EmaParams is the push-constant block of ema.comp (4 bytes).
+// EmaParams is the push-constant block of ema.comp (8 bytes).
 type EmaParams struct {
 	Count4 uint32
+	Decay4 uint32
 }
 
 // Bytes returns the block as the shader reads it.
 func (p *EmaParams) Bytes() []byte {
-	b := make([]byte, 4)
+	b := make([]byte, 8)
 	binary.LittleEndian.PutUint32(b[0:], p.Count4)
+	binary.LittleEndian.PutUint32(b[4:], p.Decay4)
 	return b
 }
 
 func _() {
 	var x [1]struct{} // an index error here means that ema.comp and this file disagree
 	_ = x[unsafe.Offsetof(EmaParams{}.Count4)-0]
-	_ = x[unsafe.Sizeof(EmaParams{})-4]
+	_ = x[unsafe.Offsetof(EmaParams{}.Decay4)-4]
+	_ = x[unsafe.Sizeof(EmaParams{})-8]
 }
 
 // EmaBindings is the storage buffers of ema.comp.
@@ -54,7 +57,7 @@ var Ema = vk.Shader{
 		{Name: "Norm", Access: vk.Read},
 		{Name: "Step", Access: vk.Read},
 	},
-	Push:    4,
+	Push:    8,
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{-1, -1, -1},
 }

@@ -10,39 +10,25 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// RmspropParams is the push-constant block of rmsprop.comp (4 bytes).
+// RmspropParams is the push-constant block of rmsprop.comp (8 bytes).
 type RmspropParams struct {
 	Count4 uint32
+	Decay4 uint32
 }
 
 // Bytes returns the block as the shader reads it.
 func (p *RmspropParams) Bytes() []byte {
-	b := make([]byte, 4)
+	b := make([]byte, 8)
 	binary.LittleEndian.PutUint32(b[0:], p.Count4)
+	binary.LittleEndian.PutUint32(b[4:], p.Decay4)
 	return b
 }
 
 func _() {
 	var x [1]struct{} // an index error here means that rmsprop.comp and this file disagree
 	_ = x[unsafe.Offsetof(RmspropParams{}.Count4)-0]
-	_ = x[unsafe.Sizeof(RmspropParams{})-4]
-}
-
-// RmspropSpec is the specialization constants of rmsprop.comp.
-type RmspropSpec struct {
-	Decay bool
-}
-
-// DefaultRmspropSpec returns the values that the GLSL source gives.
-func DefaultRmspropSpec() RmspropSpec {
-	return RmspropSpec{
-		Decay: false,
-	}
-}
-
-// Words returns the bit patterns in the order of vk.Shader.Spec.
-func (s RmspropSpec) Words() []uint32 {
-	return []uint32{bit(s.Decay)}
+	_ = x[unsafe.Offsetof(RmspropParams{}.Decay4)-4]
+	_ = x[unsafe.Sizeof(RmspropParams{})-8]
 }
 
 // RmspropBindings is the storage buffers of rmsprop.comp.
@@ -77,10 +63,7 @@ var Rmsprop = vk.Shader{
 		{Name: "Norm", Access: vk.Read},
 		{Name: "Step", Access: vk.Read},
 	},
-	Push: 4,
-	Spec: []vk.SpecConst{
-		{Name: "Decay", ID: 0, Default: 0x0},
-	},
+	Push:    8,
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{-1, -1, -1},
 }

@@ -10,41 +10,42 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// SgdParams is the push-constant block of sgd.comp (4 bytes).
+// SgdParams is the push-constant block of sgd.comp (8 bytes).
 type SgdParams struct {
 	Count4 uint32
+	Decay4 uint32
 }
 
 // Bytes returns the block as the shader reads it.
 func (p *SgdParams) Bytes() []byte {
-	b := make([]byte, 4)
+	b := make([]byte, 8)
 	binary.LittleEndian.PutUint32(b[0:], p.Count4)
+	binary.LittleEndian.PutUint32(b[4:], p.Decay4)
 	return b
 }
 
 func _() {
 	var x [1]struct{} // an index error here means that sgd.comp and this file disagree
 	_ = x[unsafe.Offsetof(SgdParams{}.Count4)-0]
-	_ = x[unsafe.Sizeof(SgdParams{})-4]
+	_ = x[unsafe.Offsetof(SgdParams{}.Decay4)-4]
+	_ = x[unsafe.Sizeof(SgdParams{})-8]
 }
 
 // SgdSpec is the specialization constants of sgd.comp.
 type SgdSpec struct {
-	Decay    bool
 	Nesterov bool
 }
 
 // DefaultSgdSpec returns the values that the GLSL source gives.
 func DefaultSgdSpec() SgdSpec {
 	return SgdSpec{
-		Decay:    false,
 		Nesterov: true,
 	}
 }
 
 // Words returns the bit patterns in the order of vk.Shader.Spec.
 func (s SgdSpec) Words() []uint32 {
-	return []uint32{bit(s.Decay), bit(s.Nesterov)}
+	return []uint32{bit(s.Nesterov)}
 }
 
 // SgdBindings is the storage buffers of sgd.comp.
@@ -77,10 +78,9 @@ var Sgd = vk.Shader{
 		{Name: "Norm", Access: vk.Read},
 		{Name: "Step", Access: vk.Read},
 	},
-	Push: 4,
+	Push: 8,
 	Spec: []vk.SpecConst{
-		{Name: "Decay", ID: 0, Default: 0x0},
-		{Name: "Nesterov", ID: 1, Default: 0x1},
+		{Name: "Nesterov", ID: 0, Default: 0x1},
 	},
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{-1, -1, -1},

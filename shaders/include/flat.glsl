@@ -3,7 +3,10 @@
 // share into variables: in the loop a compiler would have to read it again after every store.
 const uint LANES = 64, EACH = 4;
 layout(local_size_x = 64) in;
-layout(push_constant) uniform Params { uint count4; } p; // floats / 4
+layout(push_constant) uniform Params {
+    uint count4; // floats / 4
+    uint decay4; // of them, from the first on, those that weight decay applies to
+} p;
 
 void element(uint i);
 

@@ -5,6 +5,7 @@ import "math"
 // Hyper are the numbers of an optimizer's step.
 type Hyper struct {
 	LR, Momentum, Rho, Eps, Decay, EMADecay float64
+	Decayed                                 int // elements, from the first on, that weight decay applies to
 	Nesterov                                bool
 }
 
@@ -50,14 +51,19 @@ func GradNorm(g []float64, lossScale, clip float64) []float64 {
 	return []float64{norm, factor / lossScale, flag, lossScale}
 }
 
-// gradient is g times GradNorm's factor, with weight decay.
-func (h Hyper) gradient(g, factor, w float64) float64 { return g*factor + h.Decay*w }
+// gradient is element i of g times GradNorm's factor, with weight decay.
+func (h Hyper) gradient(g []float64, i int, factor, w float64) float64 {
+	if i < h.Decayed {
+		return g[i]*factor + h.Decay*w
+	}
+	return g[i] * factor
+}
 
 // RMSProp changes s by a step in TensorFlow's form (timm's RMSpropTF): the epsilon is inside the root, the momentum
 // buffer carries the learning rate.
 func RMSProp(s Slots, g []float64, factor float64, h Hyper) {
 	for i := range g {
-		d := h.gradient(g[i], factor, s.W[i])
+		d := h.gradient(g, i, factor, s.W[i])
 		s.MS[i] = h.Rho*s.MS[i] + (1-h.Rho)*d*d
 		s.Mom[i] = h.Momentum*s.Mom[i] + h.LR*d/math.Sqrt(s.MS[i]+h.Eps)
 		s.W[i] -= s.Mom[i]
@@ -68,7 +74,7 @@ func RMSProp(s Slots, g []float64, factor float64, h Hyper) {
 // SGD changes s by a step in PyTorch's form (torch.optim.SGD): the learning rate is outside the momentum buffer.
 func SGD(s Slots, g []float64, factor float64, h Hyper) {
 	for i := range g {
-		d := h.gradient(g[i], factor, s.W[i])
+		d := h.gradient(g, i, factor, s.W[i])
 		s.Mom[i] = h.Momentum*s.Mom[i] + d
 		if h.Nesterov {
 			d += h.Momentum * s.Mom[i]

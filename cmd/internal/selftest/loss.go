@@ -163,13 +163,9 @@ func gradNorm(b *bed) {
 }
 
 // hyper are the numbers of scalars for the twins.
-func hyper(decay, nesterov bool) ref.Hyper {
-	h := ref.Hyper{LR: float64(scalars.LR), Momentum: float64(scalars.Momentum), Rho: float64(scalars.Rho), Eps: float64(scalars.Eps),
-		EMADecay: float64(scalars.EMADecay), Nesterov: nesterov}
-	if decay {
-		h.Decay = float64(scalars.WeightDecay)
-	}
-	return h
+func hyper(decay int, nesterov bool) ref.Hyper {
+	return ref.Hyper{LR: float64(scalars.LR), Momentum: float64(scalars.Momentum), Rho: float64(scalars.Rho), Eps: float64(scalars.Eps),
+		EMADecay: float64(scalars.EMADecay), Decay: float64(scalars.WeightDecay), Decayed: decay, Nesterov: nesterov}
 }
 
 // optimizer runs one step with a clip factor of a half and compares all slots.
@@ -189,8 +185,8 @@ func (b *bed) optimizer(record func(rec *vk.Recorder, w, ms, mom, ema, g, norm, 
 }
 
 func rmsprop(b *bed) {
-	for _, decay := range []bool{false, true} {
-		op, err := kernels.NewRMSProp(b.dev, kernels.RMSPropConfig{Count: flatCount, Decay: decay})
+	for _, decay := range []int{0, flatCount / 8 * 4} {
+		op, err := kernels.NewRMSProp(b.dev, kernels.RMSPropConfig{Count: flatCount, Decay: int64(decay)})
 		if !b.made(err) {
 			return
 		}
@@ -202,13 +198,13 @@ func rmsprop(b *bed) {
 
 func sgd(b *bed) {
 	for _, nesterov := range []bool{false, true} {
-		op, err := kernels.NewSGD(b.dev, kernels.SGDConfig{Count: flatCount, Decay: true, Nesterov: nesterov})
+		op, err := kernels.NewSGD(b.dev, kernels.SGDConfig{Count: flatCount, Decay: flatCount, Nesterov: nesterov})
 		if !b.made(err) {
 			return
 		}
 		b.optimizer(func(rec *vk.Recorder, w, _, mom, ema, g, norm, step vk.Range) {
 			op.Record(rec, kernels.SGDArgs{W: w, G: g, Mom: mom, EMA: ema, Norm: norm, Step: step})
-		}, func(s ref.Slots, g []float64, clip float64) { ref.SGD(s, g, clip, hyper(true, nesterov)) })
+		}, func(s ref.Slots, g []float64, clip float64) { ref.SGD(s, g, clip, hyper(flatCount, nesterov)) })
 	}
 }
 
