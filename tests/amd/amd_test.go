@@ -46,7 +46,7 @@ var families = []struct {
 // The system's Mesa decides which families there are; VKEFFNET_TEST_RADV names the manifest of another one.
 func TestNoSpills(t *testing.T) {
 	var mesa int
-	version := open(t, families[0].name).Info().DriverVersion
+	version := plans.OpenAMD(t, families[0].name).Info().DriverVersion
 	_, err := fmt.Sscanf(version, "Mesa %d", &mesa)
 	require.NoError(t, err, "the driver's version is %q, want Mesa's", version)
 	for _, family := range families {
@@ -55,7 +55,7 @@ func TestNoSpills(t *testing.T) {
 			continue
 		}
 		t.Run(family.name, func(t *testing.T) {
-			dev := open(t, family.name)
+			dev := plans.OpenAMD(t, family.name)
 			all := map[string]vk.PipelineStatistics{} // by shader and constants
 			for _, p := range steps {
 				for _, mode := range []layers.Mode{layers.Train, layers.Infer} {
@@ -90,7 +90,7 @@ func TestNoSpills(t *testing.T) {
 // An array that is indexed by a variable lies in scratch memory, and the statistics say so: this is what a pass of
 // TestNoSpills rests on. The device runs nothing and says that too.
 func TestScratchIsSeen(t *testing.T) {
-	dev := open(t, "NAVI21")
+	dev := plans.OpenAMD(t, "NAVI21")
 	dir := t.TempDir()
 	source, out := filepath.Join(dir, "scratch.comp"), filepath.Join(dir, "scratch.spv")
 	require.NoError(t, os.WriteFile(source, []byte(`#version 450
@@ -130,27 +130,6 @@ void main() {
 	var unsupported *vk.UnsupportedError
 	_, err = hidden.NewRecorder("none").Statistics(context.Background())
 	assert.ErrorAs(t, err, &unsupported)
-}
-
-// open opens the device that RADV makes up; VKEFFNET_TEST_RADV names another driver manifest than the system's. Mesa's own
-// cache is off, so that the test leaves the user's alone.
-func open(t *testing.T, family string) *vk.Device {
-	t.Helper()
-	driver := os.Getenv("VKEFFNET_TEST_RADV")
-	if driver == "" {
-		found, err := filepath.Glob("/usr/share/vulkan/icd.d/radeon_icd*.json")
-		require.NoError(t, err)
-		require.NotEmpty(t, found, "RADV is not installed: apt-get install mesa-vulkan-drivers")
-		driver = found[0]
-	}
-	for name, value := range map[string]string{"VK_ICD_FILENAMES": driver, "VK_DRIVER_FILES": driver, "RADV_FORCE_FAMILY": family,
-		"MESA_SHADER_CACHE_DISABLE": "true"} {
-		t.Setenv(name, value)
-	}
-	dev, err := vk.Open(&vk.Options{CacheDir: "off", CompileOnly: true, Device: family})
-	require.NoError(t, err, "RADV_FORCE_FAMILY=%s: Mesa 26 took this switch out of RADV", family)
-	t.Cleanup(func() { require.NoError(t, dev.Close()) })
-	return dev
 }
 
 // value is a statistic that RADV must give.

@@ -2,6 +2,8 @@
 package plans
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -41,4 +43,25 @@ func (s Step) Record(t *testing.T, dev *vk.Device) (*vk.Recorder, *effnetv2.Netw
 	rec, err := net.Record()
 	require.NoError(t, err)
 	return rec, net
+}
+
+// OpenAMD opens a device that Mesa's driver RADV makes up, "NAVI21" say, which compiles and runs nothing; VKEFFNET_TEST_RADV names another driver manifest than the system's. Mesa's own
+// cache is off, so that the test leaves the user's alone.
+func OpenAMD(t *testing.T, family string) *vk.Device {
+	t.Helper()
+	driver := os.Getenv("VKEFFNET_TEST_RADV")
+	if driver == "" {
+		found, err := filepath.Glob("/usr/share/vulkan/icd.d/radeon_icd*.json")
+		require.NoError(t, err)
+		require.NotEmpty(t, found, "RADV is not installed: apt-get install mesa-vulkan-drivers")
+		driver = found[0]
+	}
+	for name, value := range map[string]string{"VK_ICD_FILENAMES": driver, "VK_DRIVER_FILES": driver, "RADV_FORCE_FAMILY": family,
+		"MESA_SHADER_CACHE_DISABLE": "true"} {
+		t.Setenv(name, value)
+	}
+	dev, err := vk.Open(&vk.Options{CacheDir: "off", CompileOnly: true, Device: family})
+	require.NoError(t, err, "RADV_FORCE_FAMILY=%s: Mesa 26 took this switch out of RADV", family)
+	t.Cleanup(func() { require.NoError(t, dev.Close()) })
+	return dev
 }
