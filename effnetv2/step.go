@@ -17,15 +17,15 @@ type StepOptions struct {
 	Padding kernels.Padding
 	Elem    kernels.Elem // how activations are stored
 	NoFuse  bool
-	// LossScale multiplies the loss before the backward pass, and the gradients that come out are divided by it; 0 means 1.
-	LossScale float32
 }
 
 // ExactStep runs one pass over a batch for comparison with another framework. The state is by timm's names in PyTorch's
 // shapes, as Match returns it, and is not changed; its classifier gives the number of classes.
 //
 // Infer computes the logits. Train also computes the mean cross-entropy (no label smoothing), the gradient of every
-// parameter and the running statistics after the step; dropout and stochastic depth are off and no weight is updated.
+// parameter and the running statistics after the step; dropout and stochastic depth are off and no weight is updated. The
+// loss is scaled as training begins, which is taken from the gradients again; where they overflow all the same the step is
+// computed anew with half the scale, down to 1.
 //
 // Errors are those of Build for a batch that does not fit, and of the device.
 func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string][]float32, b *Batch, o StepOptions) (*StepOutput, error) {
@@ -38,6 +38,7 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 		return nil, err
 	}
 	build := BuildOptions{Mode: o.Mode, Batch: b.N, H: b.H, W: b.W, Padding: o.Padding, Elem: o.Elem, NoFuse: o.NoFuse}
+	var scale *vk.Buffer
 	if o.Mode == layers.Train {
 		step, err := dev.NewBuffer("step", kernels.StepBytes, vk.UploadMemory)
 		if err != nil {
@@ -45,12 +46,10 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 		}
 		defer step.Release()
 		new(kernels.StepScalars).Encode(step.Bytes()) // everything random is off
-		scale, err := dev.NewBuffer("loss scale", kernels.LossScaleBytes, vk.UploadMemory)
-		if err != nil {
+		if scale, err = dev.NewBuffer("loss scale", kernels.LossScaleBytes, vk.UploadMemory); err != nil {
 			return nil, err
 		}
 		defer scale.Release()
-		copy(scale.Bytes(), kernels.LossScale{Factor: max(o.LossScale, 1)}.Encode())
 		grads, err := dev.NewBuffer("gradients", m.Params.Bytes(), vk.DeviceMemory)
 		if err != nil {
 			return nil, err
@@ -79,18 +78,33 @@ func ExactStep(ctx context.Context, dev *vk.Device, v Variant, state map[string]
 	if err := n.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	if err := n.Step().Run(ctx); err != nil {
-		return nil, err
-	}
-	out, err := m.stepOutput(n, b.N, build.Grads, state)
-	if err == nil && o.LossScale > 1 {
-		for _, g := range out.Grads {
-			for i := range g {
-				g[i] /= o.LossScale
-			}
+	for factor := kernels.NewLossScale(o.Elem).Factor; ; factor /= 2 {
+		if scale != nil {
+			copy(scale.Bytes(), kernels.LossScale{Factor: factor}.Encode())
+		}
+		if err := n.Step().Run(ctx); err != nil {
+			return nil, err
+		}
+		out, err := m.stepOutput(n, b.N, build.Grads, state)
+		if err != nil || out.unscale(factor) || factor <= kernels.SmallestLossScale {
+			return out, err
+		}
+		if err := m.Load(state); err != nil { // the running statistics have moved
+			return nil, err
 		}
 	}
-	return out, err
+}
+
+// unscale divides the gradients by the loss scale and reports whether all are finite.
+func (o *StepOutput) unscale(factor float32) bool {
+	finite := true
+	for _, g := range o.Grads {
+		for i := range g {
+			g[i] /= factor
+			finite = finite && g[i]-g[i] == 0
+		}
+	}
+	return finite
 }
 
 // stepOutput reads the results of a step back.

@@ -84,7 +84,7 @@ func (e Elem) Check(dev *vk.Device) error {
 	if e == F32 || dev.Has(elemFeature) {
 		return nil
 	}
-	return &vk.UnsupportedError{What: e.String() + " activations", Needs: elemFeature}
+	return &vk.UnsupportedError{What: "storing activations as " + e.String(), Needs: elemFeature}
 }
 
 // pick returns the variant of a shader for e.

@@ -175,7 +175,7 @@ func (t *trainer) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if err = t.elem.Check(t.dev); err != nil {
-		return fmt.Errorf("train: %w", err)
+		return err
 	}
 	if t.cfg.Optimizer == "sgd" {
 		t.method = layers.SGD

@@ -29,7 +29,7 @@ type evalClassJSON struct {
 }
 
 func newEval(a *app) *cobra.Command {
-	var weights, data string
+	var weights, data, precision string
 	var batch, size, show int
 	var split float64
 	var seed uint64
@@ -51,11 +51,16 @@ Image size, normalisation and padding are those that the weights file names.`,
 	f.IntVar(&batch, "batch", 32, "images of a step")
 	f.IntVar(&size, "size", 0, "side of the images in pixels; 0: the size that the weights file names")
 	f.IntVar(&show, "show", 0, "draw so many of the images, of all classes in turn, with what the network takes them for")
+	precisionFlag(f, &precision)
 	f.BoolVar(&asJSON, "json", false, "print one JSON object")
 	require(cmd, "weights", "data")
 	cmd.RunE = do(func(ctx context.Context, _ []string) error {
 		if batch < 1 || size < 0 || show < 0 {
 			return usagef("--batch, --size and --show: got %d, %d and %d, want at least 1, 0 and 0", batch, size, show)
+		}
+		elem, err := parsePrecision(precision)
+		if err != nil {
+			return err
 		}
 		all, val, err := train.OpenData(data, &train.DataOptions{ValSplit: split, Seed: seed})
 		if err != nil {
@@ -78,7 +83,7 @@ Image size, normalisation and padding are those that the weights file names.`,
 		if err != nil {
 			return err
 		}
-		o.NoFuse, o.Compiling = a.noFuse, a.compiling(asJSON)
+		o.Elem, o.NoFuse, o.Compiling = elem, a.noFuse, a.compiling(asJSON)
 		if size != 0 {
 			o.Size = size
 		}
@@ -96,7 +101,7 @@ Image size, normalisation and padding are those that the weights file names.`,
 		if err := a.printEval(e); err != nil || show == 0 {
 			return err
 		}
-		return a.show(ctx, dev, weights, val, show)
+		return a.show(ctx, dev, weights, elem, val, show)
 	})
 	return cmd
 }

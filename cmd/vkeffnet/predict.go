@@ -28,7 +28,7 @@ type guessJSON struct {
 }
 
 func newPredict(a *app) *cobra.Command {
-	var weights string
+	var weights, precision string
 	top := 5
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -43,18 +43,24 @@ be read is reported and the others are classified; the exit status is then 1.`,
 	f := cmd.Flags()
 	f.StringVar(&weights, "weights", "", "`file` of weights, safetensors or PyTorch")
 	f.IntVar(&top, "top", top, "classes to name per image, the most probable first")
+	precisionFlag(f, &precision)
 	f.BoolVar(&asJSON, "json", false, "print one JSON object a line")
 	require(cmd, "weights")
 	cmd.RunE = do(func(ctx context.Context, args []string) error {
 		if top < 1 {
 			return usagef("--top: got %d, want at least 1", top)
 		}
+		elem, err := parsePrecision(precision)
+		if err != nil {
+			return err
+		}
 		dev, err := a.open()
 		if err != nil {
 			return err
 		}
 		defer dev.Close()
-		p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: top, Batch: 1, NoFuse: a.noFuse, Compiling: a.compiling(asJSON)})
+		p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: top, Batch: 1, Elem: elem, NoFuse: a.noFuse,
+			Compiling: a.compiling(asJSON)})
 		if err != nil {
 			return err
 		}

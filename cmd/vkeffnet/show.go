@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/train"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -14,8 +15,8 @@ const drawnColumns, drawnRows = 20, 10
 
 // show draws images of a data set, the first of every class, then the second and so on, and names beside each its class
 // and the classes that the network takes it for.
-func (a *app) show(ctx context.Context, dev *vk.Device, weights string, ds train.Dataset, count int) error {
-	p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: 3, NoFuse: a.noFuse, Compiling: a.compiling(false)})
+func (a *app) show(ctx context.Context, dev *vk.Device, weights string, elem kernels.Elem, ds train.Dataset, count int) error {
+	p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: 3, Elem: elem, NoFuse: a.noFuse, Compiling: a.compiling(false)})
 	if err != nil {
 		return err
 	}

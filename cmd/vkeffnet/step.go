@@ -10,7 +10,7 @@ import (
 )
 
 func newStep(a *app) *cobra.Command {
-	var model, weights, batch, out, padding string
+	var model, weights, batch, out, padding, precision string
 	mode := layers.Infer
 	cmd := &cobra.Command{
 		Use:   "step --model M --weights W --batch B.safetensors --out O.safetensors",
@@ -34,9 +34,14 @@ statistics count; dropout, stochastic depth and label smoothing are off, and no 
 	f.StringVar(&out, "out", "", "safetensors `file` to write")
 	modeFlag(f, &mode)
 	f.StringVar(&padding, "padding", "torch", "torch: k/2 on both sides; same: as TensorFlow")
+	precisionFlag(f, &precision)
 	require(cmd, "model", "weights", "batch", "out")
 	cmd.RunE = do(func(ctx context.Context, _ []string) error {
 		pad, err := parsePadding(padding)
+		if err != nil {
+			return err
+		}
+		elem, err := parsePrecision(precision)
 		if err != nil {
 			return err
 		}
@@ -63,7 +68,7 @@ statistics count; dropout, stochastic depth and label smoothing are off, and no 
 			return err
 		}
 		defer dev.Close()
-		result, err := effnetv2.ExactStep(ctx, dev, v, state, images, effnetv2.StepOptions{Mode: mode, Padding: pad, NoFuse: a.noFuse})
+		result, err := effnetv2.ExactStep(ctx, dev, v, state, images, effnetv2.StepOptions{Mode: mode, Padding: pad, Elem: elem, NoFuse: a.noFuse})
 		if err != nil {
 			return err
 		}
