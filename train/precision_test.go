@@ -40,7 +40,7 @@ func TestRunHalf(t *testing.T) {
 			t.Run(e.String(), func(t *testing.T) {
 				first, stops := 0.0, 1
 				if e == kernels.F16 {
-					first, stops = 1<<19, 5 // after each of so many steps
+					first, stops = 1<<17, 5 // after each of so many steps
 				}
 				alone := halfRun(t, data, e.String())
 				alone.LossScale = first
