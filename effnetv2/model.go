@@ -175,6 +175,7 @@ type BuildOptions struct {
 	Padding kernels.Padding
 	Elem    kernels.Elem // how activations are stored
 	NoFuse  bool
+	Tuner   *kernels.Tuner // see layers.Options
 	// Weights and Stats replace the model's own: the moving averages, say.
 	Weights, Stats vk.Range
 	Step           vk.Range // kernels.StepScalars; needed in training and with Loss
@@ -205,7 +206,7 @@ func (m *Model) Build(o BuildOptions) (*Network, error) {
 	blocks := m.Variant.Blocks()
 	n := &Network{}
 	var err error
-	n.Plan, err = layers.Build(m.dev, layers.Options{Mode: o.Mode, Batch: o.Batch, Padding: o.Padding, Elem: o.Elem, NoFuse: o.NoFuse,
+	n.Plan, err = layers.Build(m.dev, layers.Options{Mode: o.Mode, Batch: o.Batch, Padding: o.Padding, Elem: o.Elem, NoFuse: o.NoFuse, Tuner: o.Tuner,
 		Blocks: len(blocks), Weights: o.Weights, Grads: o.Grads, Stats: o.Stats, Step: o.Step, LossScale: o.LossScale,
 		Params: m.Params, Running: m.Running,
 	}, func(g *layers.Graph) {

@@ -134,15 +134,13 @@ func (g *Graph) inferConv(in *Tensor, spec ConvBN, add *Tensor) *Tensor {
 	out := &Tensor{H: c.P, W: c.Q, C: c.K, val: g.Value(name+".y", c.YBytes(), false)}
 	uses := append(in.uses(), wt, bias, out.val)
 	if spec.Depthwise {
-		op, err := kernels.NewDepthwiseFwd(g.dev, kernels.DepthwiseFwdConfig{Conv: c, In: in.pending, Bias: true, ActOut: spec.Act})
-		op = must(g, name, op, err)
+		op := g.depthwiseFwd(name, kernels.DepthwiseFwdConfig{Conv: c, In: in.pending, Bias: true, ActOut: spec.Act})
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.DepthwiseFwdArgs{X: in.args(), W: wt.Range(), Bias: bias.Range(), Y: out.val.Range()})
 		}, uses...)
 		return out
 	}
-	op, err := kernels.NewConvFwd(g.dev, kernels.ConvFwdConfig{Conv: c, In: in.pending, Bias: true, ActOut: spec.Act, Add: add != nil})
-	op = must(g, name, op, err)
+	op := g.convFwd(name, kernels.ConvFwdConfig{Conv: c, In: in.pending, Bias: true, ActOut: spec.Act, Add: add != nil})
 	if add != nil {
 		uses = append(uses, add.val)
 	}

@@ -53,8 +53,7 @@ func (g *Graph) conv(in *Tensor, spec ConvBN) *unit {
 	var stats *Value
 	var parts int
 	if spec.Depthwise {
-		op, err := kernels.NewDepthwiseFwd(g.dev, kernels.DepthwiseFwdConfig{Conv: u.conv, In: u.read.pending, Stats: true})
-		op = must(g, spec.Name, op, err)
+		op := g.depthwiseFwd(spec.Name, kernels.DepthwiseFwdConfig{Conv: u.conv, In: u.read.pending, Stats: true})
 		stats, parts = g.Value(spec.Name+".stats", op.StatsBytes(), false), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.DepthwiseFwdArgs{X: u.read.args(), W: w, Y: u.y.Range(), Stats: stats.Range()})
@@ -64,8 +63,7 @@ func (g *Graph) conv(in *Tensor, spec ConvBN) *unit {
 		pack, err := kernels.NewPack(g.dev, kernels.PackConfig{K: spec.Out, RSC: spec.Kernel * spec.Kernel * in.C, Elem: g.opt.Elem})
 		pack = must(g, spec.Name, pack, err)
 		g.Add(func(rec *vk.Recorder) { pack.Record(rec, kernels.PackArgs{W: w, WT: wt.Range()}) }, wt)
-		op, err := kernels.NewConvFwd(g.dev, kernels.ConvFwdConfig{Conv: u.conv, In: u.read.pending, Stats: true})
-		op = must(g, spec.Name, op, err)
+		op := g.convFwd(spec.Name, kernels.ConvFwdConfig{Conv: u.conv, In: u.read.pending, Stats: true})
 		stats, parts = g.Value(spec.Name+".stats", op.StatsBytes(), false), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.ConvFwdArgs{X: u.read.args(), WT: wt.Range(), Y: u.y.Range(), Stats: stats.Range()})
@@ -176,16 +174,14 @@ func (u *unit) wgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value
 	_, dw := u.weight()
 	uses = slices.Concat(uses, u.read.uses())
 	if u.spec.Depthwise {
-		op, err := kernels.NewDepthwiseWgrad(g.dev, kernels.DepthwiseWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
-		op = must(g, name, op, err)
+		op := g.depthwiseWgrad(name, kernels.DepthwiseWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
 		scratch := g.scratch(name+".wgrad", op.ScratchBytes())
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.DepthwiseWgradArgs{DY: grad(), X: u.read.args(), DW: dw, Scratch: scratch.Range()})
 		}, append(uses, scratch)...)
 		return
 	}
-	op, err := kernels.NewConvWgrad(g.dev, kernels.ConvWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
-	op = must(g, name, op, err)
+	op := g.convWgrad(name, kernels.ConvWgradConfig{Conv: u.conv, DY: gin, In: u.read.pending})
 	scratch := g.scratch(name+".wgrad", op.ScratchBytes())
 	g.Add(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.ConvWgradArgs{DY: grad(), X: u.read.args(), DW: dw, Scratch: scratch.Range()})
@@ -262,15 +258,13 @@ func (u *unit) dgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value
 	var parts int
 	w, _ := u.weight()
 	if u.spec.Depthwise {
-		op, err := kernels.NewDepthwiseDgrad(g.dev, kernels.DepthwiseDgradConfig{Conv: u.conv, DY: gin, Sink: config})
-		op = must(g, name, op, err)
+		op := g.depthwiseDgrad(name, kernels.DepthwiseDgradConfig{Conv: u.conv, DY: gin, Sink: config})
 		sums, parts = g.scratch(name+".sums", op.SumsBytes()), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.DepthwiseDgradArgs{DY: grad(), W: w, Sink: args(sums)})
 		}, append(uses, sums)...)
 	} else {
-		op, err := kernels.NewConvDgrad(g.dev, kernels.ConvDgradConfig{Conv: u.conv, DY: gin, Sink: config})
-		op = must(g, name, op, err)
+		op := g.convDgrad(name, kernels.ConvDgradConfig{Conv: u.conv, DY: gin, Sink: config})
 		sums, parts = g.scratch(name+".sums", op.SumsBytes()), op.Parts()
 		g.Add(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.ConvDgradArgs{DY: grad(), W: w, Sink: args(sums)})

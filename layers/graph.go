@@ -29,6 +29,7 @@ type Options struct {
 	// NoFuse keeps every pending operation out of the convolutions: activations and gradients are written by passes of
 	// their own. The same numbers with more traffic: first aid when a fused kernel misbehaves on a driver.
 	NoFuse bool
+	Tuner  *kernels.Tuner // chooses the variants of convolutions; nil: the table of the device's class
 	// Blocks is the number of blocks of the network, the N of stochastic depth (block i drops with dropPath*i/N).
 	Blocks int
 

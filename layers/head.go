@@ -59,8 +59,7 @@ func (g *Graph) Head(x *Tensor, spec Head) *Logits {
 	} else {
 		g.Prepare(record, wt)
 	}
-	op, err := kernels.NewConvFwd(g.dev, kernels.ConvFwdConfig{Conv: fc, Bias: true})
-	op = must(g, "head.fc", op, err)
+	op := g.convFwd("head.fc", kernels.ConvFwdConfig{Conv: fc, Bias: true})
 	g.Add(func(rec *vk.Recorder) {
 		op.Record(rec, kernels.ConvFwdArgs{X: kernels.Tensor{Raw: features.Range().Slice(0, featureBytes)}, WT: wt.Range(), Bias: b, Y: out.Val.Range()})
 	}, features, wt, out.Val)
@@ -73,14 +72,12 @@ func (g *Graph) Head(x *Tensor, spec Head) *Logits {
 		bias, err := kernels.NewBiasGrad(g.dev, kernels.BiasGradConfig{N: n, K: ld})
 		bias = must(g, "head.fc", bias, err)
 		g.Add(func(rec *vk.Recorder) { bias.Record(rec, kernels.BiasGradArgs{DY: out.grad.Range(), DB: db}) }, out.grad)
-		wgrad, err := kernels.NewConvWgrad(g.dev, kernels.ConvWgradConfig{Conv: fc, DY: dy})
-		wgrad = must(g, "head.fc", wgrad, err)
+		wgrad := g.convWgrad("head.fc", kernels.ConvWgradConfig{Conv: fc, DY: dy})
 		scratch := g.scratch("head.fc.wgrad", wgrad.ScratchBytes())
 		g.Add(func(rec *vk.Recorder) {
 			wgrad.Record(rec, kernels.ConvWgradArgs{DY: grad(), X: x1.args(), DW: dw, Scratch: scratch.Range()})
 		}, out.grad, features, scratch)
-		dgrad, err := kernels.NewConvDgrad(g.dev, kernels.ConvDgradConfig{Conv: fc, DY: dy})
-		dgrad = must(g, "head.fc", dgrad, err)
+		dgrad := g.convDgrad("head.fc", kernels.ConvDgradConfig{Conv: fc, DY: dy})
 		dx := g.Value("head.dfeatures", featureBytes, false)
 		g.Add(func(rec *vk.Recorder) {
 			dgrad.Record(rec, kernels.ConvDgradArgs{DY: grad(), W: w, Sink: kernels.SinkArgs{DX: dx.Range()}})
