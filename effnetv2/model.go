@@ -1,6 +1,7 @@
 package effnetv2
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -225,6 +226,21 @@ func (m *Model) Build(o BuildOptions) (*Network, error) {
 		return nil, fmt.Errorf("effnetv2: %s, batch %d of %dx%d: %w", m.Variant.Name, o.Batch, o.H, o.W, err)
 	}
 	return n, nil
+}
+
+// Tune lets a tuner time the kernel variants that networks of these options choose from, as far as it does not know them yet:
+// Build them with BuildOptions.Tuner afterwards. A nil tuner does nothing. Errors are those of Build and of kernels.Tuner.Run.
+func (m *Model) Tune(ctx context.Context, tuner *kernels.Tuner, networks ...BuildOptions) error {
+	if tuner == nil {
+		return nil
+	}
+	for _, o := range networks {
+		o.Tuner = tuner
+		if _, err := m.Build(o); err != nil { // asks for every variant
+			return err
+		}
+	}
+	return tuner.Run(ctx)
 }
 
 // define builds stem, blocks and head under timm's names.

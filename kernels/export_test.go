@@ -78,6 +78,9 @@ func Construct(dev *vk.Device, c Tunable) (err error) {
 	return err
 }
 
+// AsGPU makes the tuner careful of a watchdog.
+func (t *Tuner) AsGPU() { t.cpu = false }
+
 // CachePath is the file of the tuner's choices.
 func (t *Tuner) CachePath() string { return t.cache.path }
 

@@ -145,10 +145,10 @@ func convCandidates(dev *vk.Device, gemmM, gemmN int) []string {
 		}
 	}
 	if variant == convSimple {
-		for n := range uint32(4) {
-			add(first.lanes, first.m, n+1, first.groups)
+		for n := uint32(2); n <= 4; n++ { // 1 has won nothing (BenchmarkConv)
+			add(first.lanes, first.m, n, first.groups)
 		}
-		add(first.lanes, 8, first.n, first.groups)
+		add(first.lanes, 24-first.m, first.n, first.groups) // 8 and 16 rows
 		return names
 	}
 	for _, tile := range [][3]uint32{{16, 8, 8}, {16, 16, 8}, {8, 16, 8}, {16, 8, 4}, {8, 16, 4}, {4, 32, 4}} {

@@ -21,11 +21,13 @@ import (
 // choice by more than the noise. Choices change the order of sums and so the last bits of results: the same device with
 // the same cache file gives the same bits, other choices do not. It is safe for concurrent use.
 type Tuner struct {
-	dev   *vk.Device
-	log   *slog.Logger
-	limit time.Duration
-	cache tuneCache
-	fixed bool
+	dev      *vk.Device
+	log      *slog.Logger
+	limit    time.Duration
+	progress func(done, total int, label string)
+	cpu      bool
+	cache    tuneCache
+	fixed    bool
 
 	mu      sync.Mutex
 	entries map[string]tuneEntry // by tuning key
@@ -36,8 +38,10 @@ type Tuner struct {
 // TunerOptions say how a Tuner works; nil takes the defaults.
 type TunerOptions struct {
 	CacheDir string        // of the user's cache; empty: os.UserCacheDir()/vkeffnet; "off": none
-	Limit    time.Duration // of a Run, after which the rest keeps the shipped choice until the next one; 0: two minutes
+	Limit    time.Duration // of a Run, after which the rest keeps the shipped choice until the next one; 0: two minutes, on a CPU driver half a one
 	Log      *slog.Logger  // nil: silent
+	// Progress, if not nil, is told what Run is about to time, and at its end that all is done.
+	Progress func(done, total int, label string)
 }
 
 // tuneRequest is a configuration that Choose did not know.
@@ -52,7 +56,18 @@ func OpenTuner(dev *vk.Device, o *TunerOptions) *Tuner {
 	if o == nil {
 		o = &TunerOptions{}
 	}
-	t := &Tuner{dev: dev, log: o.Log, limit: cmp.Or(o.Limit, 2*time.Minute), wanted: map[string]*tuneRequest{}, choices: map[string]string{}}
+	t := &Tuner{dev: dev, log: o.Log, limit: o.Limit, progress: o.Progress, cpu: dev.IsCPU(),
+		wanted: map[string]*tuneRequest{}, choices: map[string]string{}}
+	switch {
+	case t.limit > 0:
+	case t.cpu:
+		t.limit = 30 * time.Second
+	default:
+		t.limit = 2 * time.Minute
+	}
+	if t.progress == nil {
+		t.progress = func(int, int, string) {}
+	}
 	if t.log == nil {
 		t.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
@@ -107,10 +122,10 @@ func (t *Tuner) Choices() map[string]string {
 	return maps.Clone(t.choices)
 }
 
-// Run times what Choose could not answer, that with the most work first, and writes the cache. progress, if not nil, is told
-// what is about to be timed, and at the end that all is done. Variants that do not compile, give other results or take too long
-// are logged and never chosen. The error is that of ctx or of a lost device; what was timed until then is kept.
-func (t *Tuner) Run(ctx context.Context, progress func(done, total int, label string)) (err error) {
+// Run times what Choose could not answer, that with the most work first, and writes the cache. Variants that do not compile,
+// give other results or take too long are logged and never chosen. The error is that of ctx or of a lost device; what was timed
+// until then is kept.
+func (t *Tuner) Run(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
@@ -124,9 +139,6 @@ func (t *Tuner) Run(ctx context.Context, progress func(done, total int, label st
 	keys := slices.SortedFunc(maps.Keys(wanted), func(a, b string) int {
 		return cmp.Or(cmp.Compare(wanted[b].work(), wanted[a].work()), cmp.Compare(a, b))
 	})
-	if progress == nil {
-		progress = func(int, int, string) {}
-	}
 	begin, made := time.Now(), map[string]tuneEntry{}
 	defer func() {
 		t.mu.Lock()
@@ -141,7 +153,7 @@ func (t *Tuner) Run(ctx context.Context, progress func(done, total int, label st
 			t.log.Info("tuning took its time, the rest keeps the shipped choices", "timed", i, "of", len(keys))
 			break
 		}
-		progress(i, len(keys), wanted[key].config.op()+" "+wanted[key].config.shape().String())
+		t.progress(i, len(keys), wanted[key].config.op()+" "+wanted[key].config.shape().String())
 		e, err := t.compete(ctx, wanted[key].config)
 		if e != nil {
 			made[key] = *e
@@ -151,7 +163,7 @@ func (t *Tuner) Run(ctx context.Context, progress func(done, total int, label st
 			return err
 		}
 	}
-	progress(len(keys), len(keys), "")
+	t.progress(len(keys), len(keys), "")
 	return nil
 }
 

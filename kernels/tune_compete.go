@@ -10,10 +10,10 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// How a competition goes. A CPU driver runs few long dispatches, a GPU many short ones.
+// How a competition goes. A CPU driver, on which other programs run, is timed in few long dispatches, a GPU in many short ones.
 const (
 	tuneRounds    = 7
-	tuneKeepers   = 3                      // rounds that every candidate runs
+	tuneAll       = 2                      // rounds that every candidate runs
 	tuneHopeless  = 1.25                   // times the best: no more rounds
 	tuneMargin    = 0.97                   // a winner's time relative to that of the shipped choice
 	tuneTrialTime = 4 * time.Millisecond   // of one dispatch; the shape shrinks until the shipped choice takes no longer
@@ -33,6 +33,8 @@ func (c *candidate) median() time.Duration {
 	s := slices.Sorted(slices.Values(c.samples))
 	return s[len(s)/2]
 }
+
+func (c *candidate) least() time.Duration { return slices.Min(c.samples) }
 
 // competition is the timing of one operation's candidates.
 type competition struct {
@@ -84,7 +86,7 @@ func (k *competition) reject(name, why string) {
 }
 
 func (k *competition) run(ctx context.Context, names []string) error {
-	if !k.t.dev.IsCPU() { // whose speed is known well enough
+	if !k.t.cpu { // whose speed is known well enough
 		k.trying = names[0]
 		took, err := k.expect(ctx, names[0])
 		if err != nil {
@@ -113,7 +115,7 @@ func (k *competition) run(ctx context.Context, names []string) error {
 	}
 	running := k.entered
 	for round := range tuneRounds {
-		if round == tuneKeepers {
+		if round == tuneAll {
 			running = hopeful(running)
 		}
 		for _, r := range running {
@@ -129,18 +131,19 @@ func (k *competition) run(ctx context.Context, names []string) error {
 	return nil
 }
 
-// decide enters the times and the winner. The shipped choice keeps its place unless another is clearly faster.
+// decide enters the times and the winner, by medians. The shipped choice keeps its place unless another is clearly faster, also by
+// the shortest times, which other programs disturb least.
 func (k *competition) decide(shipped string) {
-	var best time.Duration // 0: the shipped choice is disqualified
+	var best, least time.Duration // 0: the shipped choice is disqualified
 	for _, r := range k.entered {
 		k.entry.Times[r.name] = float64(r.median().Nanoseconds()) / 1e3
 		if r.name == shipped {
-			best = time.Duration(float64(r.median()) * tuneMargin)
+			best, least = time.Duration(float64(r.median())*tuneMargin), time.Duration(float64(r.least())*tuneMargin)
 		}
 	}
 	for _, r := range k.entered {
-		if m := r.median(); best == 0 || m < best {
-			k.entry.Winner, best = r.name, m
+		if best == 0 || r.median() < best && (least == 0 || r.least() < least) {
+			k.entry.Winner, best = r.name, r.median()
 		}
 	}
 }
@@ -149,10 +152,10 @@ func (k *competition) decide(shipped string) {
 func hopeful(all []*candidate) (left []*candidate) {
 	least := time.Duration(1<<63 - 1)
 	for _, r := range all {
-		least = min(least, r.median())
+		least = min(least, r.least())
 	}
 	for _, r := range all {
-		if float64(r.median()) <= tuneHopeless*float64(least) {
+		if float64(r.least()) <= tuneHopeless*float64(least) {
 			left = append(left, r)
 		}
 	}
@@ -161,7 +164,7 @@ func hopeful(all []*candidate) (left []*candidate) {
 
 // admit checks a candidate's results and readies its program. The error says what speaks against it.
 func (k *competition) admit(ctx context.Context, name string, want []result) (*candidate, error) {
-	if !k.t.dev.IsCPU() { // CPU drivers have no watchdog
+	if !k.t.cpu { // CPU drivers have no watchdog
 		if took, err := k.expect(ctx, name); err != nil {
 			return nil, err
 		} else if took > tuneWatchdog {
@@ -177,15 +180,15 @@ func (k *competition) admit(ctx context.Context, name string, want []result) (*c
 			return nil, fmt.Errorf("%s: %w", w.name, err)
 		}
 	}
-	calls := 10
-	if k.t.dev.IsCPU() {
-		calls = 2
+	calls, warmups := 10, 2 // the first replay of a program measures it
+	if k.t.cpu {
+		calls, warmups = 1, 1
 	}
 	p, err := k.program(ctx, k.c.with(k.shape, name), k.bufs, calls)
 	if err != nil {
 		return nil, err
 	}
-	for range 2 { // the first replay of a program measures it
+	for range warmups {
 		if _, err := elapsed(ctx, p); err != nil {
 			p.Release()
 			return nil, err

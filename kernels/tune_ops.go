@@ -47,9 +47,9 @@ func (c Conv) filterGroups(op string) int {
 	return 1
 }
 
-// What one dispatch of a trial may be: a few milliseconds on the slowest device of the kind.
+// What one dispatch of a trial may be: a millisecond or two on a slow device of the kind.
 const (
-	cpuTrialFLOPs, cpuTrialBytes = 1 << 25, 1 << 23
+	cpuTrialFLOPs, cpuTrialBytes = 1 << 24, 1 << 22
 	gpuTrialFLOPs, gpuTrialBytes = 1 << 32, 1 << 28
 )
 

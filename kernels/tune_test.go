@@ -43,8 +43,12 @@ func tunables(elem kernels.Elem) []kernels.Tunable {
 
 // openTuner returns a tuner with its cache in dir, and what it logs.
 func openTuner(dev *vk.Device, dir string) (*kernels.Tuner, *bytes.Buffer) {
+	return openTunerTelling(dev, dir, nil)
+}
+
+func openTunerTelling(dev *vk.Device, dir string, progress func(done, total int, label string)) (*kernels.Tuner, *bytes.Buffer) {
 	var log bytes.Buffer
-	return kernels.OpenTuner(dev, &kernels.TunerOptions{CacheDir: dir, Log: slog.New(slog.NewTextHandler(&log, nil))}), &log
+	return kernels.OpenTuner(dev, &kernels.TunerOptions{CacheDir: dir, Log: slog.New(slog.NewTextHandler(&log, nil)), Progress: progress}), &log
 }
 
 // Every candidate of every operation can be constructed and agrees with the reference, one of them wins, and a second
@@ -58,7 +62,11 @@ func TestTuner(t *testing.T) {
 func testTuner(t *testing.T, dev *vk.Device, elem kernels.Elem) {
 	all := tunables(elem)
 	dir := filepath.Join(t.TempDir(), "made", "when", "needed")
-	tuner, log := openTuner(dev, dir)
+	var told []int
+	tuner, log := openTunerTelling(dev, dir, func(done, total int, label string) {
+		assert.Equal(t, len(all), total)
+		told = append(told, done)
+	})
 	for _, c := range all {
 		names := kernels.Candidates(dev, c)
 		assert.GreaterOrEqual(t, len(names), 3, "%+v", c)
@@ -68,16 +76,12 @@ func testTuner(t *testing.T, dev *vk.Device, elem kernels.Elem) {
 		}
 		assert.Empty(t, tuner.Choose(c), "nothing is known yet")
 	}
-	var told []int
-	require.NoError(t, tuner.Run(context.Background(), func(done, total int, label string) {
-		assert.Equal(t, len(all), total)
-		told = append(told, done)
-	}))
+	require.NoError(t, tuner.Run(context.Background()))
 	assert.Equal(t, []int{0, 1, 2, 3, 4, 5, 6, 7, 8}, told)
 	assert.Empty(t, tuner.Rejected())
 	assert.Empty(t, log.String())
 
-	again, _ := openTuner(dev, dir)
+	again, _ := openTunerTelling(dev, dir, func(int, int, string) { t.Error("there is nothing to time") })
 	for _, c := range all {
 		choice := tuner.Choose(c)
 		assert.Contains(t, kernels.Candidates(dev, c), choice)
@@ -85,7 +89,7 @@ func testTuner(t *testing.T, dev *vk.Device, elem kernels.Elem) {
 		assert.Equal(t, "forced", tuner.Choose(kernels.With(c, "forced")), "a forced variant stays")
 	}
 	assert.Equal(t, tuner.Choices(), again.Choices())
-	require.NoError(t, again.Run(context.Background(), func(int, int, string) { t.Error("there is nothing to time") }))
+	require.NoError(t, again.Run(context.Background()))
 
 	fixed := kernels.FixedTuner(dev, tuner.Choices(), nil)
 	for _, c := range all {
@@ -93,7 +97,8 @@ func testTuner(t *testing.T, dev *vk.Device, elem kernels.Elem) {
 	}
 	unknown := kernels.ConvFwdConfig{Conv: kernels.NewConv(1, 4, 4, 8, 8, 1, 1, torch)}
 	assert.Empty(t, fixed.Choose(unknown))
-	require.NoError(t, fixed.Run(context.Background(), func(int, int, string) { t.Error("a fixed tuner times nothing") }))
+	require.NoError(t, fixed.Run(context.Background()))
+	assert.Empty(t, fixed.Choose(unknown), "a fixed tuner times nothing")
 	foreign := kernels.FixedTuner(dev, map[string]string{kernels.TuneKey(dev, unknown): "tiled/64x64x8"}, nil)
 	assert.Empty(t, foreign.Choose(unknown), "no candidate of this device")
 	files, err := os.ReadDir(dir)
@@ -108,7 +113,7 @@ func TestNoTuner(t *testing.T) {
 		assert.Empty(t, tuner.Choose(c))
 		assert.Equal(t, "tiled", tuner.Choose(kernels.With(c, "tiled")))
 	}
-	assert.NoError(t, tuner.Run(context.Background(), nil))
+	assert.NoError(t, tuner.Run(context.Background()))
 	assert.Empty(t, tuner.Choices())
 }
 
@@ -141,7 +146,7 @@ func TestTunerPlanted(t *testing.T) {
 			tuner, log := openTuner(dev, "off")
 			p := kernels.Planted{ConvFwdConfig: kernels.ConvFwdConfig{Conv: conv}, Record: c.record, Trial: c.trial, Slow: 8}
 			require.Empty(t, tuner.Choose(p))
-			require.NoError(t, tuner.Run(context.Background(), nil))
+			require.NoError(t, tuner.Run(context.Background()))
 			choice := tuner.Choose(p)
 			if c.want == "" {
 				assert.Equal(t, "planted", choice)
@@ -156,6 +161,31 @@ func TestTunerPlanted(t *testing.T) {
 	}
 }
 
+// On a GPU a dispatch is tried on a slice of the work first, and not at all if the whole would take too long.
+func TestTunerWatchdog(t *testing.T) {
+	dev := shadertest.Devices(t)[0]
+	tuner, log := openTuner(dev, "off")
+	tuner.AsGPU()
+	all := tunables(kernels.F32)
+	for _, c := range all {
+		tuner.Choose(c)
+	}
+	p := kernels.Planted{ConvFwdConfig: kernels.ConvFwdConfig{Conv: kernels.NewConv(4, 16, 16, 64, 64, 3, 1, torch)},
+		Record: func(rec *vk.Recorder, _ vk.Range, real func(*vk.Recorder)) {
+			for range 500 {
+				real(rec)
+			}
+		}}
+	tuner.Choose(p)
+	require.NoError(t, tuner.Run(context.Background()))
+	for _, c := range all {
+		assert.NotEmpty(t, tuner.Choose(c))
+	}
+	assert.Len(t, tuner.Rejected(), 1)
+	assert.Contains(t, tuner.Rejected()["planted"], "a dispatch would take ")
+	assert.Contains(t, log.String(), "variant disqualified")
+}
+
 // A device that is lost while a variant runs ends the tuning; the variant is not tried again.
 func TestTunerDeviceLost(t *testing.T) {
 	dev, dir := shadertest.Devices(t)[0], t.TempDir()
@@ -163,7 +193,7 @@ func TestTunerDeviceLost(t *testing.T) {
 		Trial: fmt.Errorf("trying: %w", vk.ErrDeviceLost)}
 	tuner, _ := openTuner(dev, dir)
 	tuner.Choose(p)
-	assert.ErrorIs(t, tuner.Run(context.Background(), nil), vk.ErrDeviceLost)
+	assert.ErrorIs(t, tuner.Run(context.Background()), vk.ErrDeviceLost)
 	again, _ := openTuner(dev, dir)
 	assert.Equal(t, kernels.Candidates(dev, p)[0], again.Choose(p))
 	assert.Contains(t, again.Rejected(), "planted")
@@ -172,17 +202,17 @@ func TestTunerDeviceLost(t *testing.T) {
 // An end of the context ends the tuning; what was timed until then is kept.
 func TestTunerCancelled(t *testing.T) {
 	dev, dir := shadertest.Devices(t)[0], t.TempDir()
-	tuner, _ := openTuner(dev, dir)
-	for _, c := range tunables(kernels.F32) {
-		tuner.Choose(c)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	err := tuner.Run(ctx, func(done, _ int, _ string) {
+	tuner, _ := openTunerTelling(dev, dir, func(done, _ int, _ string) {
 		if done == 2 {
 			cancel()
 		}
 	})
+	for _, c := range tunables(kernels.F32) {
+		tuner.Choose(c)
+	}
+	err := tuner.Run(ctx)
 	assert.ErrorIs(t, err, context.Canceled)
 	again, _ := openTuner(dev, dir)
 	assert.Len(t, again.Winners(), 2)
@@ -194,7 +224,7 @@ func TestTuningCache(t *testing.T) {
 	c := tunables(kernels.F32)[0]
 	tuner, _ := openTuner(dev, dir)
 	tuner.Choose(c)
-	require.NoError(t, tuner.Run(context.Background(), nil))
+	require.NoError(t, tuner.Run(context.Background()))
 	path := tuner.CachePath()
 	good, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -232,7 +262,7 @@ func TestTuningCache(t *testing.T) {
 			tuner, log := openTuner(dev, dir)
 			assert.Equal(t, bad.log, strings.Contains(log.String(), "tuning cache ignored"), log.String())
 			assert.Empty(t, tuner.Choose(c))
-			require.NoError(t, tuner.Run(context.Background(), nil))
+			require.NoError(t, tuner.Run(context.Background()))
 			assert.NotEmpty(t, tuner.Choose(c))
 			again, log := openTuner(dev, dir)
 			assert.Equal(t, tuner.Choose(c), again.Choose(c))
@@ -244,7 +274,7 @@ func TestTuningCache(t *testing.T) {
 		require.NoError(t, os.WriteFile(file, nil, 0o644))
 		tuner, log := openTuner(dev, file)
 		tuner.Choose(c)
-		require.NoError(t, tuner.Run(context.Background(), nil))
+		require.NoError(t, tuner.Run(context.Background()))
 		assert.NotEmpty(t, tuner.Choose(c))
 		assert.Contains(t, log.String(), "tuning cache not written")
 	})
@@ -257,7 +287,7 @@ func TestTuningCacheWriters(t *testing.T) {
 	for _, c := range all[:2] {
 		tuner, _ := openTuner(dev, dir)
 		tuner.Choose(c)
-		require.NoError(t, tuner.Run(context.Background(), nil))
+		require.NoError(t, tuner.Run(context.Background()))
 	}
 	both, _ := openTuner(dev, dir)
 	assert.NotEmpty(t, both.Choose(all[0]))
@@ -270,7 +300,7 @@ func TestTuningCacheWriters(t *testing.T) {
 			defer wait.Done()
 			tuner, log := openTuner(dev, dir)
 			tuner.Choose(c)
-			assert.NoError(t, tuner.Run(context.Background(), nil))
+			assert.NoError(t, tuner.Run(context.Background()))
 			assert.Empty(t, log.String(), "no reader sees half a file")
 		}()
 	}

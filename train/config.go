@@ -89,6 +89,7 @@ type RunInfo struct {
 	Go      string `toml:"go"`
 	Device  string `toml:"device"`
 	Driver  string `toml:"driver"`
+	Tuned   bool   `toml:"tuned"` // kernel variants as in tuning.json; false: as the program ships them
 }
 
 // KeyError reports a key that no setting has. Known lists the keys there are, for a suggestion.

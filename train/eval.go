@@ -20,8 +20,9 @@ type EvalOptions struct {
 	Padding   kernels.Padding
 	Elem      kernels.Elem // how activations are stored
 	NoFuse    bool
-	Workers   int        // threads that decode; 0: one a processor
-	Compiling *Compiling // nil: silent
+	Workers   int            // threads that decode; 0: one a processor
+	Compiling *Compiling     // nil: silent
+	Tuner     *kernels.Tuner // chooses kernel variants; nil: the table of the device's class
 }
 
 // ClassResult is what an evaluation found of one class.
@@ -64,6 +65,12 @@ type evaluator struct {
 	pipe    *pipeline
 }
 
+// network is what an evaluation builds, over the model's own weights.
+func (o *EvalOptions) network() effnetv2.BuildOptions {
+	return effnetv2.BuildOptions{Mode: layers.Infer, Batch: o.Batch, H: o.Size, W: o.Size, Padding: o.Padding, Elem: o.Elem,
+		NoFuse: o.NoFuse, Tuner: o.Tuner, Loss: true}
+}
+
 // newEvaluator builds the inference network over the given weights and statistics (zero: the model's own). pixelBytes is
 // the room that a batch's images can take.
 func newEvaluator(ctx context.Context, m *effnetv2.Model, o EvalOptions, arena *layers.Arena, pixelBytes int64, weights, stats vk.Range) (_ *evaluator, err error) {
@@ -77,9 +84,12 @@ func newEvaluator(ctx context.Context, m *effnetv2.Model, o EvalOptions, arena *
 	if e.step, err = dev.NewBuffer("step", kernels.StepBytes, vk.DeviceMemory); err != nil {
 		return nil, err
 	}
-	e.net, err = m.Build(effnetv2.BuildOptions{Mode: layers.Infer, Batch: o.Batch, H: o.Size, W: o.Size, Padding: o.Padding,
-		Elem: o.Elem, NoFuse: o.NoFuse, Weights: weights, Stats: stats, Step: e.step.Range(), Loss: true})
-	if err != nil {
+	build := o.network()
+	build.Weights, build.Stats, build.Step = weights, stats, e.step.Range()
+	if err = m.Tune(ctx, o.Tuner, build); err != nil {
+		return nil, err
+	}
+	if e.net, err = m.Build(build); err != nil {
 		return nil, err
 	}
 	if err = e.net.Realize(ctx, arena, o.Compiling.Options()); err != nil {

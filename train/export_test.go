@@ -55,6 +55,9 @@ var NewProgressAt = newProgress
 // NewCompilingAt is NewCompiling with what shows the line and a clock.
 var NewCompilingAt = newCompiling
 
+// TuneProgressAt is TuneProgress with a clock and the choice that it makes.
+var TuneProgressAt = tuneProgress
+
 // Loop is the inside of a run, one step at a time. The caller closes it before the device.
 type Loop struct {
 	t      *trainer

@@ -18,6 +18,7 @@ type PredictOptions struct {
 	Batch  int          // images at once; 0: 8
 	Elem   kernels.Elem // how activations are stored
 	NoFuse bool
+	Tuner  *kernels.Tuner // chooses kernel variants; nil: the table of the device's class
 
 	Compiling *Compiling // nil: silent
 }
@@ -64,7 +65,7 @@ func NewPredictor(dev *vk.Device, path string, o *PredictOptions) (_ *Predictor,
 	if err != nil {
 		return nil, err
 	}
-	e.Elem, e.NoFuse, e.Compiling = o.Elem, o.NoFuse, o.Compiling
+	e.Elem, e.NoFuse, e.Tuner, e.Compiling = o.Elem, o.NoFuse, o.Tuner, o.Compiling
 	p.eval, err = newEvaluator(context.Background(), p.m, e, p.arena, BatchBytes(pictures{}, batch, e.Size), vk.Range{}, vk.Range{})
 	return p, err
 }

@@ -25,6 +25,7 @@ import (
 type RunOptions struct {
 	Resume   bool            // go on from the newest checkpoint in Config.Out
 	NoFuse   bool            // see layers.Options
+	Tuner    *kernels.Tuner  // chooses kernel variants; nil: the table of the device's class. A resumed run keeps its choices
 	Log      *slog.Logger    // what happens: stages, evaluations, checkpoints
 	Progress io.Writer       // a bar on a terminal, else a line every few seconds
 	Stop     <-chan struct{} // when closed the run finishes its step, writes a checkpoint and returns ErrStopped
@@ -262,6 +263,11 @@ func (t *trainer) openFolder() (*Checkpoint, error) {
 	if !t.o.Resume {
 		return nil, nil
 	}
+	if exists {
+		if t.o.Tuner, err = readTuning(t.dev, t.cfg.Out, t.o.Log); err != nil {
+			return nil, err
+		}
+	}
 	c, skipped, err := LatestCheckpoint(filepath.Join(t.cfg.Out, "checkpoints"))
 	for _, s := range skipped {
 		t.o.Log.Warn("passed over a damaged checkpoint", "error", s)
@@ -277,8 +283,11 @@ func (t *trainer) writeFolder() error {
 	if err := os.MkdirAll(filepath.Join(t.cfg.Out, "checkpoints"), 0o755); err != nil {
 		return writeError(t.cfg.Out, err)
 	}
+	if err := writeTuning(t.o.Tuner, t.cfg.Out); err != nil {
+		return err
+	}
 	info := t.dev.Info()
-	t.cfg.Run = &RunInfo{Version: version(), Go: runtime.Version(), Device: info.Name, Driver: info.Driver}
+	t.cfg.Run = &RunInfo{Version: version(), Go: runtime.Version(), Device: info.Name, Driver: info.Driver, Tuned: t.o.Tuner != nil}
 	return t.cfg.Write(filepath.Join(t.cfg.Out, "config.toml"))
 }
 
@@ -334,14 +343,28 @@ func (t *trainer) restore(c *Checkpoint) error {
 // blobPiece is how much of a buffer a checkpoint moves at once.
 const blobPiece = int64(8) << 20
 
-// plans lays out every stage and both evaluations, takes the memory for the largest of them, and compiles the first stage
-// and the evaluations. Later stages compile while earlier ones run.
+// network is what a stage of training builds.
+func (t *trainer) network(s Stage) effnetv2.BuildOptions {
+	return effnetv2.BuildOptions{Mode: layers.Train, Batch: t.cfg.Batch, H: s.Size, W: s.Size, Padding: t.padding, Elem: t.elem,
+		NoFuse: t.o.NoFuse, Tuner: t.o.Tuner, Step: t.state.step.Range(), LossScale: t.state.lossScale.Range(), Loss: true, Grads: t.state.grads.Range(), Method: t.method, Slots: t.state.slots()}
+}
+
+// plans lets the tuner time what it does not know, lays out every stage and both evaluations, takes the memory for the largest of
+// them, and compiles the first stage and the evaluations. Later stages compile while earlier ones run.
 func (t *trainer) plans(ctx context.Context) error {
+	eval := EvalOptions{Batch: t.cfg.EvalBatch, Size: t.cfg.EvalSize, Crop: t.cfg.EvalCrop, Mean: t.cfg.Mean, Std: t.cfg.Std,
+		Padding: t.padding, Elem: t.elem, NoFuse: t.o.NoFuse, Tuner: t.o.Tuner, Workers: t.cfg.Workers, Compiling: t.compiling}
+	networks := []effnetv2.BuildOptions{eval.network()}
+	for _, s := range t.plan.Stages {
+		networks = append(networks, t.network(s))
+	}
+	if err := t.model.Tune(ctx, t.o.Tuner, networks...); err != nil {
+		return err
+	}
 	t.arena = layers.NewArena(t.dev)
 	var arena, pixels int64
-	for _, s := range t.plan.Stages {
-		net, err := t.model.Build(effnetv2.BuildOptions{Mode: layers.Train, Batch: t.cfg.Batch, H: s.Size, W: s.Size, Padding: t.padding,
-			Elem: t.elem, NoFuse: t.o.NoFuse, Step: t.state.step.Range(), LossScale: t.state.lossScale.Range(), Loss: true, Grads: t.state.grads.Range(), Method: t.method, Slots: t.state.slots()})
+	for i, s := range t.plan.Stages {
+		net, err := t.model.Build(networks[1+i])
 		if err != nil {
 			return err
 		}
@@ -356,8 +379,6 @@ func (t *trainer) plans(ctx context.Context) error {
 	if t.staging, err = newStaging(t.dev, t.cfg.Batch, pixels, 256); err != nil {
 		return err
 	}
-	eval := EvalOptions{Batch: t.cfg.EvalBatch, Size: t.cfg.EvalSize, Crop: t.cfg.EvalCrop, Mean: t.cfg.Mean, Std: t.cfg.Std,
-		Padding: t.padding, Elem: t.elem, NoFuse: t.o.NoFuse, Workers: t.cfg.Workers, Compiling: t.compiling}
 	evalPixels := BatchBytes(t.val, eval.Batch, eval.Size)
 	if t.raw, err = newEvaluator(ctx, t.model, eval, t.arena, evalPixels, vk.Range{}, vk.Range{}); err != nil {
 		return err

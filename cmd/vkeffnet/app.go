@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/train"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -100,6 +101,22 @@ func (a *app) compiling(quiet bool) *train.Compiling {
 		return nil
 	}
 	return train.NewCompiling(a.stderr)
+}
+
+// openTuner opens the device's tuner, which shows on stderr how far it is; quiet: not. It is nil with --no-tune.
+func (a *app) openTuner(dev *vk.Device, quiet bool) (*kernels.Tuner, error) {
+	if a.noTune {
+		return nil, nil
+	}
+	log, err := a.logger()
+	if err != nil {
+		return nil, err
+	}
+	o := &kernels.TunerOptions{Log: log}
+	if !quiet {
+		o.Progress = train.TuneProgress(a.stderr)
+	}
+	return kernels.OpenTuner(dev, o), nil
 }
 
 // printJSON writes v as one line.

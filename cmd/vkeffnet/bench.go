@@ -161,6 +161,9 @@ func (r *benchRun) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer dev.Close()
+	if r.config.Tuner, err = r.openTuner(dev, r.asJSON); err != nil {
+		return err
+	}
 	ceiling, err := bench.MeasureCeiling(ctx, dev)
 	if err != nil {
 		return err
@@ -174,7 +177,7 @@ func (r *benchRun) run(ctx context.Context) (err error) {
 	var results []bench.Result
 	for _, s := range r.suites {
 		if s == "scaling" {
-			c.Size = r.sizes[layers.Train]
+			c.Size, c.Tuner = r.sizes[layers.Train], nil // what grows should be the work, not the choice of variants
 			if results, err = bench.Scaling(ctx, dev, c, r.sweeps, ceiling, r.o, func(line string) { fmt.Fprintln(r.stderr, line) }); err != nil {
 				return err
 			}

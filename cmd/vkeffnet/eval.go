@@ -84,6 +84,9 @@ Image size, normalisation and padding are those that the weights file names.`,
 			return err
 		}
 		o.Elem, o.NoFuse, o.Compiling = elem, a.noFuse, a.compiling(asJSON)
+		if o.Tuner, err = a.openTuner(dev, asJSON); err != nil {
+			return err
+		}
 		if size != 0 {
 			o.Size = size
 		}

@@ -59,8 +59,12 @@ be read is reported and the others are classified; the exit status is then 1.`,
 			return err
 		}
 		defer dev.Close()
+		tuner, err := a.openTuner(dev, asJSON)
+		if err != nil {
+			return err
+		}
 		p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: top, Batch: 1, Elem: elem, NoFuse: a.noFuse,
-			Compiling: a.compiling(asJSON)})
+			Tuner: tuner, Compiling: a.compiling(asJSON)})
 		if err != nil {
 			return err
 		}

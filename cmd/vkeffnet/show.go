@@ -16,7 +16,11 @@ const drawnColumns, drawnRows = 20, 10
 // show draws images of a data set, the first of every class, then the second and so on, and names beside each its class
 // and the classes that the network takes it for.
 func (a *app) show(ctx context.Context, dev *vk.Device, weights string, elem kernels.Elem, ds train.Dataset, count int) error {
-	p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: 3, Elem: elem, NoFuse: a.noFuse, Compiling: a.compiling(false)})
+	tuner, err := a.openTuner(dev, false)
+	if err != nil {
+		return err
+	}
+	p, err := train.NewPredictor(dev, weights, &train.PredictOptions{Top: 3, Elem: elem, NoFuse: a.noFuse, Tuner: tuner, Compiling: a.compiling(false)})
 	if err != nil {
 		return err
 	}

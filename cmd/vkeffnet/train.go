@@ -78,7 +78,11 @@ func (a *app) train(ctx context.Context, cfg *train.Config, resume, asJSON bool)
 		return err
 	}
 	defer dev.Close()
-	r, err := train.Run(ctx, dev, cfg, &train.RunOptions{Resume: resume, NoFuse: a.noFuse, Log: log, Progress: a.stderr, Stop: interrupt})
+	tuner, err := a.openTuner(dev, asJSON)
+	if err != nil {
+		return err
+	}
+	r, err := train.Run(ctx, dev, cfg, &train.RunOptions{Resume: resume, NoFuse: a.noFuse, Tuner: tuner, Log: log, Progress: a.stderr, Stop: interrupt})
 	if err != nil {
 		if errors.Is(err, train.ErrStopped) {
 			return withHint(err, "go on with: vkeffnet train --resume --out "+cfg.Out)

@@ -90,6 +90,9 @@ type started struct {
 }
 
 func start(ctx context.Context, dev *vk.Device, c workload.Config, o Options, timestamps bool) (*started, error) {
+	if err := workload.Tune(ctx, dev, c); err != nil {
+		return nil, err
+	}
 	begin := time.Now()
 	w, err := workload.Declare(dev, c)
 	if err != nil {

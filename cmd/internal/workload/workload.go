@@ -26,7 +26,8 @@ type Config struct {
 	Padding kernels.Padding
 	Elem    kernels.Elem // how activations are stored
 	NoFuse  bool
-	Method  layers.Method // optimizer of a training step
+	Method  layers.Method  // optimizer of a training step
+	Tuner   *kernels.Tuner // chooses kernel variants; nil: the table of the device's class
 }
 
 // Workload is one network's plan and the flat buffers that it works on. None has memory until Allocate.
@@ -53,7 +54,7 @@ func Declare(dev *vk.Device, c Config) (*Workload, error) {
 		return nil, err
 	}
 	w := &Workload{Config: c, Model: m, dev: dev}
-	o := effnetv2.BuildOptions{Mode: c.Mode, Batch: c.Batch, H: c.Size, W: c.Size, Padding: c.Padding, Elem: c.Elem, NoFuse: c.NoFuse}
+	o := effnetv2.BuildOptions{Mode: c.Mode, Batch: c.Batch, H: c.Size, W: c.Size, Padding: c.Padding, Elem: c.Elem, NoFuse: c.NoFuse, Tuner: c.Tuner}
 	if c.Mode == layers.Train {
 		slot := func(name string, set *layers.ParamSet) *vk.Buffer {
 			b := dev.DeclareBuffer(name, set.Bytes())
@@ -73,6 +74,14 @@ func Declare(dev *vk.Device, c Config) (*Workload, error) {
 	}
 	w.Net, err = m.Build(o)
 	return w, err
+}
+
+// Tune lets the tuner of c time what the work chooses from; Declare it afterwards.
+func Tune(ctx context.Context, dev *vk.Device, c Config) error {
+	if _, err := Declare(dev, c); err != nil { // asks for every variant
+		return err
+	}
+	return c.Tuner.Run(ctx)
 }
 
 // Memory is what the work takes on the device, in bytes.
