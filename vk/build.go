@@ -2,6 +2,7 @@ package vk
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -104,6 +105,9 @@ func (p *Program) build(ctx context.Context, o *BuildOptions) error {
 		if p.ops[i].call != nil {
 			p.ops[i].pipeline, p.ops[i].set = pipelines[next], next
 			next++
+			if p.ops[i].push, err = pushOf(p.ops[i].call); err != nil {
+				return err
+			}
 		}
 	}
 	if err := p.makeSets(); err != nil {
@@ -129,7 +133,7 @@ func (p *Program) makeSets() error {
 	for i := range p.ops {
 		if c := p.ops[i].call; c != nil {
 			n++
-			bindings += len(c.Bind)
+			bindings += c.Shader.buffers()
 		}
 	}
 	if n == 0 {
@@ -164,12 +168,12 @@ func (p *Program) makeSets() error {
 func (p *Program) makeSet(op *op, unused *unusedRanges) (set vulkan.DescriptorSet, err error) {
 	d := p.d
 	err = d.do("vkAllocateDescriptorSets", func() (r vulkan.Result) { set, r = raw.AllocateSet(d.handle, p.descriptors, op.pipeline.sets); return })
-	if err != nil || len(op.call.Bind) == 0 {
+	n := op.call.Shader.buffers()
+	if err != nil || n == 0 {
 		return set, err
 	}
-	n := len(op.call.Bind)
 	buffers, offsets, sizes := make([]vulkan.Buffer, n), make([]uint64, n), make([]uint64, n)
-	for i, b := range op.call.Bind {
+	for i, b := range op.call.Bind[:n] {
 		if b.IsZero() {
 			if b, err = unused.take(p, op.call.Shader.Bindings[i].Access); err != nil {
 				return set, err
@@ -177,12 +181,32 @@ func (p *Program) makeSet(op *op, unused *unusedRanges) (set vulkan.DescriptorSe
 		}
 		block, off, ok := b.Buf.place()
 		if !ok {
-			return set, fmt.Errorf("buffer %s has no memory any more", b.Buf.name)
+			return set, lostMemory(b.Buf)
 		}
 		buffers[i], offsets[i], sizes[i] = block.buffer, uint64(off+b.Off), uint64(b.Size)
 	}
 	raw.UpdateSet(d.handle, set, buffers, offsets, sizes)
 	return set, d.said("vkUpdateDescriptorSets")
+}
+
+func lostMemory(b *Buffer) error { return fmt.Errorf("buffer %s has no memory any more", b.name) }
+
+// pushOf is what the call pushes: its own constants, then the addresses of its pointers.
+func pushOf(c *Call) ([]byte, error) {
+	n := c.Shader.buffers()
+	push := slices.Clone(c.Push)
+	for _, b := range c.Bind[n:] {
+		var at uint64 // 0 for the zero Range, which no shader touches
+		if !b.IsZero() {
+			block, off, ok := b.Buf.place()
+			if !ok {
+				return nil, lostMemory(b.Buf)
+			}
+			at = block.at + uint64(off+b.Off)
+		}
+		push = binary.LittleEndian.AppendUint64(push, at)
+	}
+	return push, nil
 }
 
 // unusedRanges gives what is bound in place of the zero Range. No shader touches it, but the validation layer takes
@@ -224,6 +248,30 @@ func (d *Device) unused() (Range, error) {
 	}
 	return d.dummy.buffer.Range(), nil
 }
+
+// Zeros are at least size bytes of zeros, which nothing may write: they stand for what lies outside of a tensor. They are
+// one range for all who ask for so many, until Close. The error is that of NewBuffer or Upload.
+func (d *Device) Zeros(size int64) (Range, error) {
+	d.zeros.Lock()
+	defer d.zeros.Unlock()
+	if b := d.zeros.buffer; b != nil && b.size >= size {
+		return b.Range(), nil
+	}
+	size = max(size, minZeros)
+	b, err := d.NewBuffer("zeros", size, DeviceMemory)
+	if err != nil {
+		return Range{}, err
+	}
+	if err := d.Upload(b.Range(), make([]byte, size)); err != nil {
+		b.Release()
+		return Range{}, err
+	}
+	d.zeros.buffer = b
+	return b.Range(), nil
+}
+
+// minZeros is how many zeros are made at first: a pixel of every EfficientNetV2.
+const minZeros = 16 << 10
 
 // makeQueries creates two timestamps per call.
 func (p *Program) makeQueries() error {
@@ -310,8 +358,8 @@ func (p *Program) record(s *segment) error {
 				bound = op.pipeline
 			}
 			vulkan.CmdBindDescriptorSets(c, vulkan.PipelineBindPointCompute, op.pipeline.layout, 0, 1, p.sets[op.set:op.set+1], 0, nil)
-			if n := len(op.call.Push); n > 0 {
-				vulkan.CmdPushConstants(c, op.pipeline.layout, vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit), 0, uint32(n), unsafe.Pointer(&op.call.Push[0]))
+			if n := len(op.push); n > 0 {
+				vulkan.CmdPushConstants(c, op.pipeline.layout, vulkan.ShaderStageFlags(vulkan.ShaderStageComputeBit), 0, uint32(n), unsafe.Pointer(&op.push[0]))
 			}
 			g := op.call.Groups
 			vulkan.CmdDispatch(c, g[0], g[1], g[2])

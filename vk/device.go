@@ -36,6 +36,10 @@ type Device struct {
 		sync.Mutex
 		buffer *Buffer
 	}
+	zeros struct {
+		sync.Mutex
+		buffer *Buffer
+	}
 
 	mu       sync.Mutex
 	closed   bool

@@ -24,6 +24,7 @@ var featureStructs = []struct {
 	{1000175000, "VK_KHR_shader_subgroup_extended_types", api12, 0, []string{"shaderSubgroupExtendedTypes"}},
 	{1000211000, "VK_KHR_vulkan_memory_model", api12, 0, []string{"vulkanMemoryModel", "vulkanMemoryModelDeviceScope"}},
 	{1000225002, "VK_EXT_subgroup_size_control", api13, 0, []string{"subgroupSizeControl", "computeFullSubgroups"}},
+	{1000257000, "VK_KHR_buffer_device_address", api12, 0, []string{"bufferDeviceAddress"}},
 	{1000280000, "VK_KHR_shader_integer_dot_product", api13, 0, []string{"shaderIntegerDotProduct"}},
 	{1000269000, "VK_KHR_pipeline_executable_properties", 0, 0, []string{"pipelineExecutableInfo"}},
 	{1000141000, "VK_KHR_shader_bfloat16", 0, api14 | 308, []string{"shaderBFloat16Type", "shaderBFloat16DotProduct", "shaderBFloat16CooperativeMatrix"}},

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
+
+	"github.com/seed-8d806880/vkeffnet/vk/internal/raw"
 )
 
 // MemoryKind says who uses a buffer's memory.
@@ -44,6 +46,7 @@ type block struct {
 	memory vulkan.DeviceMemory
 	buffer vulkan.Buffer
 	size   int64
+	at     uint64 // device address, or 0
 	bytes  int64  // of the VkDeviceMemory, which may be larger
 	mapped []byte // nil if not mapped
 	free   []span // ascending, never adjacent
@@ -149,6 +152,10 @@ func (d *Device) newBlock(name string, size int64, kind MemoryKind) (_ *block, e
 	}()
 	info := vulkan.BufferCreateInfo{SType: vulkan.StructureTypeBufferCreateInfo, Size: vulkan.DeviceSize(size),
 		Usage: vulkan.BufferUsageFlags(vulkan.BufferUsageStorageBufferBit | vulkan.BufferUsageTransferSrcBit | vulkan.BufferUsageTransferDstBit)}
+	addressable := d.Has("bufferDeviceAddress")
+	if addressable {
+		info.Usage |= raw.BufferUsageDeviceAddress
+	}
 	defer info.Free()
 	var buffer vulkan.Buffer
 	err = d.do("vkCreateBuffer", func() vulkan.Result { return vulkan.CreateBuffer(d.handle, &info, nil, &buffer) }, "buffer ", name)
@@ -173,6 +180,9 @@ func (d *Device) newBlock(name string, size int64, kind MemoryKind) (_ *block, e
 		return nil, &MemoryError{Buffer: name, Want: int64(need.Size), Used: used, Limit: limit}
 	}
 	allocate := vulkan.MemoryAllocateInfo{SType: vulkan.StructureTypeMemoryAllocateInfo, AllocationSize: need.Size, MemoryTypeIndex: index}
+	if addressable {
+		allocate.PNext = raw.Addressable()
+	}
 	defer allocate.Free()
 	var memory vulkan.DeviceMemory
 	err = d.do("vkAllocateMemory", func() vulkan.Result { return vulkan.AllocateMemory(d.handle, &allocate, nil, &memory) },
@@ -190,6 +200,9 @@ func (d *Device) newBlock(name string, size int64, kind MemoryKind) (_ *block, e
 	err = d.do("vkBindBufferMemory", func() vulkan.Result { return vulkan.BindBufferMemory(d.handle, b.buffer, b.memory, 0) }, "buffer ", name)
 	if err != nil {
 		return nil, err
+	}
+	if addressable {
+		b.at = raw.Address(d.handle, b.buffer, slices.Contains(d.physical.features.extensions, "VK_KHR_buffer_device_address"))
 	}
 	if t.flags&vulkan.MemoryPropertyHostVisibleBit == 0 || kind == DeviceMemory && !d.unified {
 		return b, nil

@@ -227,7 +227,7 @@ func (ps *pipelines) create(ctx context.Context, d *Device, c *Call) (err error)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if p.sets, p.layout, err = ps.layout(d, len(c.Shader.Bindings), c.Shader.Push); err != nil {
+	if p.sets, p.layout, err = ps.layout(d, c.Shader.buffers(), c.Shader.pushBytes()); err != nil {
 		return err
 	}
 	start := time.Now()

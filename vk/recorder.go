@@ -23,8 +23,9 @@ type op struct {
 	word     uint32
 	uses     []access
 	pipeline *pipeline
-	set      int  // index of the call's descriptor set
-	barrier  bool // a hazard lies between this op and one since the last barrier
+	set      int    // index of the call's descriptor set
+	push     []byte // the call's, with the addresses of its pointers
+	barrier  bool   // a hazard lies between this op and one since the last barrier
 }
 
 // CallInfo describes a recorded call.
@@ -172,11 +173,15 @@ func (r *Recorder) check(c *Call) error {
 	if minor, most := uint32(s.SPIRV[5]), r.d.physical.spirvMinor; minor > most {
 		return &UnsupportedError{what, fmt.Sprintf("SPIR-V 1.%d (the limit is 1.%d)", minor, most)}
 	}
-	if uint32(len(s.Bindings)) > lim.Bindings {
-		return &UnsupportedError{what, fmt.Sprintf("%d storage buffers (the limit is %d)", len(s.Bindings), lim.Bindings)}
+	buffers, push := s.buffers(), s.pushBytes()
+	if uint32(buffers) > lim.Bindings {
+		return &UnsupportedError{what, fmt.Sprintf("%d storage buffers (the limit is %d)", buffers, lim.Bindings)}
 	}
-	if s.Push > lim.PushBytes {
-		return &UnsupportedError{what, fmt.Sprintf("%d bytes of push constants (the limit is %d)", s.Push, lim.PushBytes)}
+	if push > lim.PushBytes {
+		return &UnsupportedError{what, fmt.Sprintf("%d bytes of push constants (the limit is %d)", push, lim.PushBytes)}
+	}
+	if push > s.Push && s.Push%8 != 0 {
+		return fmt.Errorf("%s: %d bytes of push constants before pointers, want a multiple of 8", what, s.Push)
 	}
 	if uint32(len(c.Push)) != s.Push || s.Push%4 != 0 {
 		return fmt.Errorf("%s: %d bytes of push constants, want %d, a multiple of 4", what, len(c.Push), s.Push)
@@ -207,10 +212,14 @@ func (r *Recorder) check(c *Call) error {
 		if err := b.check(r.d); err != nil {
 			return fmt.Errorf("%s: binding %s: %w", what, name, err)
 		}
-		if b.Off%int64(lim.OffsetAlign) != 0 {
-			return fmt.Errorf("%s: binding %s: offset %d of buffer %s, want a multiple of %d", what, name, b.Off, b.Buf.name, lim.OffsetAlign)
+		align := int64(lim.OffsetAlign)
+		if i >= buffers {
+			align = pointerAlign
 		}
-		if b.Size > lim.MaxRange {
+		if b.Off%align != 0 {
+			return fmt.Errorf("%s: binding %s: offset %d of buffer %s, want a multiple of %d", what, name, b.Off, b.Buf.name, align)
+		}
+		if i < buffers && b.Size > lim.MaxRange {
 			return &UnsupportedError{what, fmt.Sprintf("%d bytes in binding %s (the limit is %d)", b.Size, name, lim.MaxRange)}
 		}
 	}

@@ -14,19 +14,38 @@ const (
 type Shader struct {
 	Name     string      // variant name, "conv_fwd_simple"
 	SPIRV    []byte      // the module; its entry point is "main"
-	Bindings []Binding   // storage buffers of descriptor set 0, in binding order from 0
-	Push     uint32      // bytes of the push-constant block, at most 128
+	Bindings []Binding   // storage buffers of descriptor set 0, in binding order from 0; then the pointers
+	Push     uint32      // bytes of the push-constant block before the pointers; with them at most 128
 	Spec     []SpecConst // specialization constants, by ascending constant_id
 	Local    [3]uint32   // default workgroup size
 	LocalID  [3]int32    // constant_id that sets each axis of the workgroup size, or -1
 	Needs    []string    // Vulkan features and extensions, such as "shaderFloat16"
 }
 
-// Binding is one storage buffer of a shader.
+// Binding is one storage buffer of a shader. A pointer is reached by its device address, not through a descriptor:
+// vk writes 8 bytes for each behind the push constants, in order, so that Push is then a multiple of 8. No driver checks
+// the bounds of a pointer, and Limits.MaxRange does not apply to it. A shader with pointers needs "bufferDeviceAddress".
 type Binding struct {
-	Name   string
-	Access Access
+	Name    string
+	Access  Access
+	Pointer bool // pointers follow the storage buffers
 }
+
+// pointerAlign is what a shader may assume of a pointer: that of a vec4.
+const pointerAlign = 16
+
+// buffers is how many bindings have descriptors.
+func (s *Shader) buffers() int {
+	for i, b := range s.Bindings {
+		if b.Pointer {
+			return i
+		}
+	}
+	return len(s.Bindings)
+}
+
+// pushBytes is the size of the push-constant block with the pointers.
+func (s *Shader) pushBytes() uint32 { return s.Push + 8*uint32(len(s.Bindings)-s.buffers()) }
 
 // SpecConst is one specialization constant; Default is its bit pattern.
 type SpecConst struct {
@@ -53,7 +72,7 @@ type Call struct {
 	Shader *Shader
 	Spec   []uint32  // bit patterns in the order of Shader.Spec; nil takes the defaults
 	Push   []byte    // exactly Shader.Push bytes
-	Bind   []Range   // one per binding; Off a multiple of Limits.OffsetAlign, Size at most Limits.MaxRange
+	Bind   []Range   // one per binding; Off a multiple of Limits.OffsetAlign (of 16 for a pointer), Size at most Limits.MaxRange
 	Groups [3]uint32 // workgroups per dimension, each at most Limits.MaxGroups
 	Label  string    // for tables, traces and errors: "conv fwd 56x56 24->96 3x3/2"
 	FLOPs  int64     // floating-point operations that the mathematics needs

@@ -77,7 +77,7 @@ func (r *Recorder) Statistics(ctx context.Context) ([]PipelineStatistics, error)
 
 // measure compiles the pipeline of c and reads its statistics.
 func (d *Device) measure(c *Call, s *PipelineStatistics) error {
-	_, layout, err := d.pipelines.layout(d, len(c.Shader.Bindings), c.Shader.Push)
+	_, layout, err := d.pipelines.layout(d, c.Shader.buffers(), c.Shader.pushBytes())
 	if err != nil {
 		return err
 	}

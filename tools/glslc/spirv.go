@@ -15,17 +15,19 @@ type module struct {
 	words    []uint32
 	caps     []uint32   // capabilities
 	bindings []binding  // storage buffers by binding number, which may have gaps
-	push     []member   // members of the push-constant block
+	push     []member   // scalar members of the push-constant block
+	pointers []binding  // pointer members, which follow the scalars
 	spec     []specItem // by constant_id
 	local    [3]uint32
 	localID  [3]int32 // constant_id per axis, or -1
 }
 
-// binding is one storage buffer of descriptor set 0.
+// binding is one storage buffer of descriptor set 0, or a pointer.
 type binding struct {
 	index       uint32
 	name        string
 	read, write bool
+	pointer     bool
 }
 
 // member is one member of the push-constant block.
@@ -102,6 +104,7 @@ const (
 	classUniform         = 2
 	classPushConstant    = 9
 	classStorageBuffer   = 12
+	classPhysicalStorage = 5349
 )
 
 // reader holds the tables that one pass over a module fills.
@@ -344,29 +347,40 @@ func (r *reader) readBuffer(m *module, id, block uint32) error {
 	if set := r.dec[[2]uint32{id, decDescriptorSet}]; set != 0 {
 		return ifaceErrorf(b.name, "buffer %s is in descriptor set %d, want 0", b.name, set)
 	}
-	has := func(decoration uint32) bool { // on the variable or on every member
-		if _, ok := r.dec[[2]uint32{id, decoration}]; ok {
-			return true
-		}
-		for i := range t.arg {
-			if _, ok := r.memberDec[[3]uint32{block, uint32(i), decoration}]; !ok {
-				return false
-			}
-		}
-		return true
+	has := func(decoration uint32) bool {
+		_, ok := r.dec[[2]uint32{id, decoration}]
+		return ok || r.allMembers(block, decoration)
 	}
 	b.read, b.write = !has(decNonReadable), !has(decNonWritable)
 	m.bindings = append(m.bindings, b)
 	return nil
 }
 
-// readPush fills m.push from the block's members.
+// allMembers reports whether every member of a block has the decoration.
+func (r *reader) allMembers(block, decoration uint32) bool {
+	for i := range r.types[block].arg {
+		if _, ok := r.memberDec[[3]uint32{block, uint32(i), decoration}]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// readPush fills m.push and m.pointers from the block's members.
 func (r *reader) readPush(m *module, block uint32) error {
 	for i, t := range r.types[block].arg {
 		at := member{
 			name:   r.memberNames[[2]uint32{block, uint32(i)}],
 			typ:    r.scalar(t),
 			offset: r.memberDec[[3]uint32{block, uint32(i), decOffset}],
+		}
+		if p := r.types[t]; p.op == opTypePointer && p.arg[0] == classPhysicalStorage {
+			if want := uint32(4*len(m.push) + 8*len(m.pointers)); at.offset != want {
+				return ifaceErrorf(at.name, "pointer %s is at offset %d, want %d: an even number of scalars before it", at.name, at.offset, want)
+			}
+			m.pointers = append(m.pointers, binding{name: at.name, pointer: true,
+				read: !r.allMembers(p.arg[1], decNonReadable), write: !r.allMembers(p.arg[1], decNonWritable)})
+			continue
 		}
 		if at.typ == "" || at.typ == "bool" {
 			return ifaceErrorf(at.name, "push constant %s: want a 32-bit int, uint or float", at.name)
@@ -376,7 +390,7 @@ func (r *reader) readPush(m *module, block uint32) error {
 		}
 		m.push = append(m.push, at)
 	}
-	if n := 4 * len(m.push); n > 128 {
+	if n := 4*len(m.push) + 8*len(m.pointers); n > 128 {
 		return ifaceErrorf(m.push[0].name, "the push constants are %d bytes, and every device only has 128", n)
 	}
 	return nil
@@ -420,7 +434,7 @@ var needOf = map[uint32]string{
 	9: "shaderFloat16", 10: "shaderFloat64", 11: "shaderInt64", 22: "shaderInt16", 39: "shaderInt8",
 	4433: "storageBuffer16BitAccess", 4434: "uniformAndStorageBuffer16BitAccess", 4448: "storageBuffer8BitAccess",
 	61: "subgroup", 62: "subgroup", 63: "subgroup", 64: "subgroup", 65: "subgroup", 66: "subgroup", 67: "subgroup", 68: "subgroup",
-	5345: "vulkanMemoryModel", 6022: "VK_KHR_cooperative_matrix", 6016: "shaderIntegerDotProduct",
+	5345: "vulkanMemoryModel", 5347: "bufferDeviceAddress", 6022: "VK_KHR_cooperative_matrix", 6016: "shaderIntegerDotProduct",
 	5116: "shaderBFloat16Type", 5117: "shaderBFloat16DotProduct", 5118: "shaderBFloat16CooperativeMatrix",
 	5430: "cooperativeMatrixReductions", 5431: "cooperativeMatrixConversions", 5432: "cooperativeMatrixPerElementOperations",
 	5433: "cooperativeMatrixTensorAddressing", 5434: "cooperativeMatrixBlockLoads",

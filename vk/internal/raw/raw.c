@@ -21,6 +21,7 @@ enum {
 	S_MEMORY_BARRIER = 46,
 	S_FEATURES_2 = 1000059000,
 	S_PROPERTIES_2 = 1000059001,
+	S_MEMORY_ALLOCATE_FLAGS_INFO = 1000060000,
 	S_ID_PROPERTIES = 1000071004,
 	S_SUBGROUP_PROPERTIES = 1000094000,
 	S_DEBUG_UTILS_CALLBACK_DATA = 1000128003,
@@ -30,6 +31,7 @@ enum {
 	S_SUBGROUP_SIZE_CONTROL_PROPERTIES = 1000225000,
 	S_REQUIRED_SUBGROUP_SIZE = 1000225001,
 	S_CALIBRATED_TIMESTAMP_INFO = 1000184000,
+	S_BUFFER_DEVICE_ADDRESS_INFO = 1000244001,
 	S_VALIDATION_FEATURES = 1000247000,
 	S_PIPELINE_INFO = 1000269001,
 	S_PIPELINE_EXECUTABLE_PROPERTIES = 1000269002,
@@ -51,6 +53,7 @@ static Fn (*getProc)(void *instance, const char *name);
 	F(void, GetPhysicalDeviceProperties2, void *, void *) \
 	F(void, GetPhysicalDeviceFeatures2, void *, void *) \
 	F(VkResult, CreateDevice, void *, const void *, const void *, void **) \
+	F(Fn, GetDeviceProcAddr, void *, const char *) \
 	F(VkResult, CreateComputePipelines, void *, void *, uint32_t, const void *, const void *, void **) \
 	F(VkResult, CreateDescriptorSetLayout, void *, const void *, const void *, void **) \
 	F(VkResult, CreatePipelineLayout, void *, const void *, const void *, void **) \
@@ -384,6 +387,21 @@ typedef struct {
 	void *layout, *base;
 	int32_t baseIndex;
 } PipelineInfo;
+
+// The extension of VkMemoryAllocateInfo for memory whose buffers have addresses.
+const void *vx_addressable(void) {
+	static const struct { uint32_t sType; const void *pNext; uint32_t flags, deviceMask; }
+		info = {S_MEMORY_ALLOCATE_FLAGS_INFO, NULL, 2, 0}; // DEVICE_ADDRESS
+	return &info;
+}
+
+// Gives the address of a buffer; extension says that the function is the one of VK_KHR_buffer_device_address.
+uint64_t vx_address(void *device, void *buffer, int extension) {
+	struct { uint32_t sType; const void *pNext; void *buffer; } info = {S_BUFFER_DEVICE_ADDRESS_INFO, NULL, buffer};
+	uint64_t (*f)(void *, const void *) = (uint64_t(*)(void *, const void *))
+		vkGetDeviceProcAddr(device, extension ? "vkGetBufferDeviceAddressKHR" : "vkGetBufferDeviceAddress");
+	return f ? f(device, &info) : 0;
+}
 
 #define REQUIRE_FULL_SUBGROUPS 2 // VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT
 

@@ -246,6 +246,21 @@ func CreateDevice(p vk.PhysicalDevice, family uint32, extensions []string, types
 	return vk.Device(out), vk.Result(r)
 }
 
+// BufferUsageDeviceAddress is VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT.
+const BufferUsageDeviceAddress = 0x20000
+
+// Addressable is what VkMemoryAllocateInfo.pNext must point to for memory whose buffers have addresses.
+func Addressable() unsafe.Pointer { return unsafe.Pointer(C.vx_addressable()) }
+
+// Address is vkGetBufferDeviceAddress, or with extension vkGetBufferDeviceAddressKHR; 0 if the driver has no such function.
+func Address(d vk.Device, b vk.Buffer, extension bool) uint64 {
+	var e C.int
+	if extension {
+		e = 1
+	}
+	return uint64(C.vx_address(unsafe.Pointer(d), unsafe.Pointer(b), e))
+}
+
 // Subgroup is what a pipeline requires of its subgroups: a size, if not 0, and that all are full.
 type Subgroup struct {
 	Size uint32

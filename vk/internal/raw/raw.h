@@ -52,6 +52,9 @@ int32_t vx_coopmat(int flexible, void *instance, void *physical, uint32_t *n, Vx
 int32_t vx_create_device(void *physical, uint32_t family, uint32_t nExtensions, const char **extensions,
 	uint32_t n, const uint32_t *types, const uint32_t *flags, const uint32_t *core, void **device);
 
+const void *vx_addressable(void);
+uint64_t vx_address(void *device, void *buffer, int extension);
+
 int32_t vx_create_pipeline(void *device, void *cache, void *module, void *layout, uint32_t nSpec,
 	const uint32_t *ids, const uint32_t *words, uint32_t subgroupSize, int fullSubgroups, uint32_t flags, void **pipeline);
 int32_t vx_executables(void *instance, void *device, void *pipeline, uint32_t *n, uint32_t *subgroupSize);
