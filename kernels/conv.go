@@ -87,7 +87,7 @@ func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 		return nil, err
 	}
 	o := &ConvFwd{cfg: cfg, chunk: chunk}
-	if o.variant, o.tile, err = cutConv(dev, convFwdOp, cfg.Variant, chunk*c.P*c.Q, c.K); err != nil {
+	if o.variant, o.tile, err = cutConv(dev, convFwdOp, cfg.Variant, cfg.gemm(chunk*c.P*c.Q)); err != nil {
 		return nil, err
 	}
 	least := 1
@@ -99,6 +99,11 @@ func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 		o.parts += o.chunkParts(min(chunk, c.N-n))
 	}
 	return o, nil
+}
+
+// gemm is the GEMM of so many output pixels.
+func (c ConvFwdConfig) gemm(pixels int) gemm {
+	return gemm{pixels, c.Conv.K, c.Conv.Elem == F32 && c.In == Pending{}}
 }
 
 // chunkParts returns the parts of a call of n images.
@@ -135,7 +140,7 @@ func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
 	for n := 0; n < c.N; n += o.chunk {
 		images := min(o.chunk, c.N-n)
 		parts := o.chunkParts(images)
-		// The variants have the same push block and bindings: conv_fwd.glsl.
+		// The variants have the same push block, and the same bindings but for uniform: conv_fwd.glsl.
 		params := shaders.ConvFwdSimpleParams{
 			M: uint32(images * c.P * c.Q), N0: uint32(n),
 			H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), K: uint32(c.K), R: uint32(c.R), S: uint32(c.S),
@@ -151,6 +156,10 @@ func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
 			Groups: [3]uint32{uint32(ceilDiv(c.K, o.tile.cols)), uint32(parts), 1},
 			Label:  convFwdOp + " " + c.String(), FLOPs: c.flops(images),
 		}
+		if o.variant == convUniform {
+			call.Bind = shaders.ConvFwdUniformBindings{X: bind.X, Wt: bind.Wt, Zeros: zeros(rec, c.C), Bias: bind.Bias, Add: bind.Add,
+				Y: bind.Y, Stats: bind.Stats}.Ranges()
+		}
 		rec.Dispatch(call)
 		part += parts
 	}
@@ -160,6 +169,8 @@ func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
 func (o *ConvFwd) shader() *vk.Shader {
 	e := o.cfg.Conv.Elem
 	switch {
+	case o.variant == convUniform:
+		return &shaders.ConvFwdUniform
 	case o.variant == convSimple:
 		return e.pick(&shaders.ConvFwdSimple, &shaders.ConvFwdSimpleF16, &shaders.ConvFwdSimpleBf16)
 	case o.cfg.Conv.C%8 != 0:
@@ -170,6 +181,10 @@ func (o *ConvFwd) shader() *vk.Shader {
 
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvFwd) spec() []uint32 {
+	if o.variant == convUniform {
+		return shaders.ConvFwdUniformSpec{TileM: o.tile.m, TileN: o.tile.n, Stem: o.cfg.Conv.C%8 != 0,
+			Stats: o.cfg.Stats, Bias: o.cfg.Bias, Add: o.cfg.Add, ActOut: uint32(o.cfg.ActOut)}.Words()
+	}
 	if o.variant == convTiled {
 		return shaders.ConvFwdTiledSpec{
 			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n,

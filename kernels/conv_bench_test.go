@@ -52,8 +52,12 @@ func BenchmarkConv(b *testing.B) {
 				return kernels.Grad{G: benchRange(b, dev, y), Y: benchRange(b, dev, y), BN: benchRange(b, dev, 6*int64(c.K))}
 			}
 			for _, variant := range convVariants {
-				if variant == "simple" && !dev.Has("subgroup") {
+				if !runsConv(dev, variant) {
 					continue
+				}
+				in, dy := in, dy
+				if variant == "uniform" {
+					in, dy = kernels.Pending{}, kernels.GradIn{}
 				}
 				name := func(pass string) string {
 					return fmt.Sprintf("pass=%s/shape=n%dh%dw%dc%dk%dr%d/stride=%d/in=%s/type=f32/variant=%s",
@@ -79,6 +83,9 @@ func BenchmarkConv(b *testing.B) {
 							Sink: kernels.SinkArgs{DX: benchRange(b, dev, x), Y: in.Raw, BN: in.BN, Sums: benchRange(b, dev, op.SumsBytes()/4)}}
 						benchmark(b, dev, func(rec *vk.Recorder) { op.Record(rec, a) })
 					})
+				}
+				if variant == "uniform" && c.C%8 != 0 {
+					continue
 				}
 				b.Run(name("wgrad"), func(b *testing.B) {
 					op, err := kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: c, DY: dy, In: in, Variant: variant})

@@ -65,7 +65,7 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 	}
 	o := &ConvDgrad{cfg: cfg, chunk: chunk}
 	rows := o.segmentRows(chunk)
-	if o.variant, o.tile, err = cutConv(dev, convDgradOp, cfg.Variant, rows, c.C); err != nil {
+	if o.variant, o.tile, err = cutConv(dev, convDgradOp, cfg.Variant, cfg.gemm(rows)); err != nil {
 		return nil, err
 	}
 	segments, least := 1, 1
@@ -93,6 +93,11 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 		o.parts += o.segmentParts(min(chunk, c.N-n)) * c.Stride * c.Stride
 	}
 	return o, nil
+}
+
+// gemm is the GEMM of so many input pixels.
+func (c ConvDgradConfig) gemm(pixels int) gemm {
+	return gemm{pixels, c.Conv.C, c.Conv.Elem == F32 && c.DY == GradIn{}}
 }
 
 // segmentRows returns the pixels of the largest class in a segment of a call of n images.
@@ -143,7 +148,7 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 			segments, part = images, 0
 			sums = imageSlice(sums, o.segmentSums(), n, images)
 		}
-		// The variants have the same push block and bindings: conv_dgrad.glsl.
+		// The variants have the same push block, and the same bindings but for uniform: conv_dgrad.glsl.
 		params := shaders.ConvDgradSimpleParams{
 			Images: uint32(images), N0: uint32(n),
 			H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), K: uint32(c.K), R: uint32(c.R), S: uint32(c.S),
@@ -161,6 +166,10 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols)), uint32(segments * parts), uint32(c.Stride * c.Stride)},
 			Label:  convDgradOp + " " + c.String(), FLOPs: c.flops(images),
 		}
+		if o.variant == convUniform {
+			call.Bind = shaders.ConvDgradUniformBindings{Dy: bind.G, W: bind.W, Zeros: zeros(rec, c.K), Dx: bind.Dx, Add: bind.Add,
+				X: bind.X, SinkBN: bind.SinkBN, SinkKeep: bind.SinkKeep, Sums: bind.Sums}.Ranges()
+		}
 		rec.Dispatch(call)
 		part += segments * parts * c.Stride * c.Stride
 	}
@@ -168,7 +177,10 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 
 // shader returns the chosen variant for the element type.
 func (o *ConvDgrad) shader() *vk.Shader {
-	if o.variant == convSimple {
+	switch o.variant {
+	case convUniform:
+		return &shaders.ConvDgradUniform
+	case convSimple:
 		return o.cfg.Conv.Elem.pick(&shaders.ConvDgradSimple, &shaders.ConvDgradSimpleF16, &shaders.ConvDgradSimpleBf16)
 	}
 	return o.cfg.Conv.Elem.pick(&shaders.ConvDgradTiled, &shaders.ConvDgradTiledF16, &shaders.ConvDgradTiledBf16)
@@ -177,6 +189,13 @@ func (o *ConvDgrad) shader() *vk.Shader {
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvDgrad) spec() []uint32 {
 	dy, sink := o.cfg.DY, o.cfg.Sink
+	if o.variant == convUniform {
+		return shaders.ConvDgradUniformSpec{
+			TileM: o.tile.m, TileN: o.tile.n,
+			SinkAdd: sink.Add, SinkKeep: sink.Keep, SinkSums: sink.takesSums(), SinkSumsOnly: sink.SumsOnly, SinkSe: sink.SE,
+			SinkAct: uint32(sink.Act),
+		}.Words()
+	}
 	if o.variant == convTiled {
 		return shaders.ConvDgradTiledSpec{
 			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n,

@@ -48,13 +48,13 @@ var stemShapes = []kernels.Conv{
 	kernels.NewConv(1, 5, 4, 3, 40, 3, 1, torch),
 }
 
-var convVariants = []string{"simple", "tiled"}
+var convVariants = []string{"simple", "uniform", "tiled"}
 
 // forEachConvVariant runs f for every variant on every device that has what it needs.
 func forEachConvVariant(t *testing.T, f func(t *testing.T, dev *vk.Device, variant string)) {
 	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		for _, variant := range convVariants {
-			if variant == "simple" && !dev.Has("subgroup") {
+			if !runsConv(dev, variant) {
 				_, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: convShapes[0], Variant: variant})
 				require.ErrorAs(t, err, new(*vk.UnsupportedError))
 				continue
@@ -62,6 +62,17 @@ func forEachConvVariant(t *testing.T, f func(t *testing.T, dev *vk.Device, varia
 			t.Run(variant, func(t *testing.T) { f(t, dev, variant) })
 		}
 	})
+}
+
+// runsConv reports whether the device has what the variant needs.
+func runsConv(dev *vk.Device, variant string) bool {
+	switch variant {
+	case "simple":
+		return dev.Has("subgroup")
+	case "uniform":
+		return dev.Limits().SubgroupMin == 8 && dev.Has("bufferDeviceAddress") && dev.Has("shaderInt64")
+	}
+	return true
 }
 
 // checkStats merges partial statistics on the host and compares them with those of y.
@@ -97,6 +108,15 @@ type convFwdCase struct {
 	act     kernels.Act
 	add     bool
 	variant string
+}
+
+// on is the case for a variant; uniform takes plain operands only.
+func (c convFwdCase) on(variant string) convFwdCase {
+	c.variant = variant
+	if variant == "uniform" {
+		c.in, c.conv.Elem = kernels.Pending{}, kernels.F32
+	}
+	return c
 }
 
 func (c convFwdCase) with(e kernels.Elem) convFwdCase { c.conv.Elem = e; return c }
@@ -148,7 +168,7 @@ func TestConvFwd(t *testing.T) {
 				convFwdCase{conv: conv, in: gated, stats: true, bias: true, act: kernels.SiLU, add: true})
 		}
 		for _, c := range withElems(dev, cases) {
-			c.variant = variant
+			c = c.on(variant)
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -159,6 +179,15 @@ type convDgradCase struct {
 	dy      kernels.GradIn
 	sink    kernels.Sink
 	variant string
+}
+
+// on is the case for a variant; uniform takes plain operands only.
+func (c convDgradCase) on(variant string) convDgradCase {
+	c.variant = variant
+	if variant == "uniform" {
+		c.dy, c.conv.Elem = kernels.GradIn{}, kernels.F32
+	}
+	return c
 }
 
 func (c convDgradCase) with(e kernels.Elem) convDgradCase { c.conv.Elem = e; return c }
@@ -220,7 +249,7 @@ func TestConvDgrad(t *testing.T) {
 			cases = append(cases, convDgradCase{conv: conv, dy: gradIns[i%len(gradIns)], sink: sinks[i%len(sinks)]})
 		}
 		for _, c := range withElems(dev, cases) {
-			c.variant = variant
+			c = c.on(variant)
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -231,6 +260,15 @@ type convWgradCase struct {
 	dy      kernels.GradIn
 	in      kernels.Pending
 	variant string
+}
+
+// on is the case for a variant; uniform takes plain operands only.
+func (c convWgradCase) on(variant string) convWgradCase {
+	c.variant = variant
+	if variant == "uniform" {
+		c.in, c.dy, c.conv.Elem = kernels.Pending{}, kernels.GradIn{}, kernels.F32
+	}
+	return c
 }
 
 func (c convWgradCase) with(e kernels.Elem) convWgradCase { c.conv.Elem = e; return c }
@@ -263,14 +301,16 @@ func TestConvWgrad(t *testing.T) {
 			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i%2], in: ins[i%3]})
 		}
 		for i, conv := range stemShapes {
-			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i]})
+			if variant != "uniform" {
+				cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i]})
+			}
 		}
 		for i := range max(len(gradIns), len(ins)) {
 			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
 			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i%len(gradIns)], in: ins[i%len(ins)]})
 		}
 		for _, c := range withElems(dev, cases) {
-			c.variant = variant
+			c = c.on(variant)
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -291,22 +331,24 @@ func TestConvChunks(t *testing.T) {
 			dev, err := vk.Open(o)
 			require.NoError(t, err)
 			t.Cleanup(func() { assert.NoError(t, dev.Close()) })
-			if variant == "simple" && !dev.Has("subgroup") {
+			if !runsConv(dev, variant) {
 				return
 			}
 			gated := kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}
 			dy := kernels.GradIn{BN: true, Gate: true, Keep: true, Act: kernels.SiLU}
 			t.Run("fwd", func(t *testing.T) {
-				convFwdCase{conv: conv, in: gated, stats: true, add: true, variant: variant}.run(t, dev)
+				convFwdCase{conv: conv, in: gated, stats: true, add: true}.on(variant).run(t, dev)
 			})
-			t.Run("fwd stem", func(t *testing.T) { convFwdCase{conv: stem, stats: true, variant: variant}.run(t, dev) })
+			t.Run("fwd stem", func(t *testing.T) { convFwdCase{conv: stem, stats: true}.on(variant).run(t, dev) })
 			for _, sink := range sinks[:4] {
 				t.Run(fmt.Sprintf("dgrad %s", flags(sink)), func(t *testing.T) {
-					convDgradCase{conv: conv, dy: dy, sink: sink, variant: variant}.run(t, dev)
+					convDgradCase{conv: conv, dy: dy, sink: sink}.on(variant).run(t, dev)
 				})
 			}
-			t.Run("wgrad", func(t *testing.T) { convWgradCase{conv: conv, dy: dy, in: gated, variant: variant}.run(t, dev) })
-			t.Run("wgrad stem", func(t *testing.T) { convWgradCase{conv: stem, dy: dy, variant: variant}.run(t, dev) })
+			t.Run("wgrad", func(t *testing.T) { convWgradCase{conv: conv, dy: dy, in: gated}.on(variant).run(t, dev) })
+			if variant != "uniform" {
+				t.Run("wgrad stem", func(t *testing.T) { convWgradCase{conv: stem, dy: dy}.on(variant).run(t, dev) })
+			}
 
 			big := kernels.NewConv(2, 64, 64, 8, 8, 3, 1, torch)
 			var unsupported *vk.UnsupportedError

@@ -59,7 +59,7 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 		return nil, err
 	}
 	o := &ConvWgrad{cfg: cfg, chunk: chunk}
-	if o.variant, o.tile, err = cutConv(dev, convWgradOp, cfg.Variant, c.K, c.R*c.S*c.C); err != nil {
+	if o.variant, o.tile, err = cutConv(dev, convWgradOp, cfg.Variant, cfg.gemm()); err != nil {
 		return nil, err
 	}
 	pixels := chunk * c.P * c.Q
@@ -75,11 +75,23 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 		splits = min(splits, most)
 	}
 	o.rows = ceilDiv(pixels, splits)
+	if o.variant == convUniform && !c.point() {
+		o.rows = ceilDiv(o.rows, c.Q) * c.Q // it walks whole output rows
+	}
 	for n := 0; n < c.N; n += chunk {
 		o.splits += o.chunkSplits(min(chunk, c.N-n))
 	}
 	return o, nil
 }
+
+// gemm is the convolution's GEMM.
+func (c ConvWgradConfig) gemm() gemm {
+	v := c.Conv
+	return gemm{v.K, v.R * v.S * v.C, v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{}}
+}
+
+// point reports whether every output pixel meets one input pixel, its own.
+func (c Conv) point() bool { return c.R == 1 && c.S == 1 && c.Stride == 1 }
 
 // chunkSplits returns the splits of a call of n images.
 func (o *ConvWgrad) chunkSplits(n int) int { return ceilDiv(n*o.cfg.Conv.P*o.cfg.Conv.Q, o.rows) }
@@ -112,7 +124,8 @@ func (o *ConvWgrad) Record(rec *vk.Recorder, a ConvWgradArgs) {
 	for n := 0; n < c.N; n += o.chunk {
 		images := min(o.chunk, c.N-n)
 		splits := o.chunkSplits(images)
-		// The variants have the same push block and bindings: conv_wgrad.glsl.
+		// The variants have the same push block, but for a word that uniform adds, and the same bindings but for uniform:
+		// conv_wgrad.glsl.
 		params := shaders.ConvWgradSimpleParams{
 			M: uint32(images * c.P * c.Q), N0: uint32(n),
 			H: uint32(c.H), W: uint32(c.W), C: uint32(c.C), K: uint32(c.K), R: uint32(c.R), S: uint32(c.S),
@@ -128,6 +141,10 @@ func (o *ConvWgrad) Record(rec *vk.Recorder, a ConvWgradArgs) {
 			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.R*c.S*c.C, o.tile.cols)), uint32(ceilDiv(c.K, o.tile.rows)), uint32(splits)},
 			Label:  convWgradOp + " " + c.String(), FLOPs: c.flops(images),
+		}
+		if o.variant == convUniform {
+			call.Push = append(call.Push, 0, 0, 0, 0)
+			call.Bind = shaders.ConvWgradUniformBindings{Dy: bind.G, X: bind.X, Zeros: zeros(rec, max(c.C, c.K)), Dw: bind.Dw}.Ranges()
 		}
 		rec.Dispatch(call)
 		split += splits
@@ -163,6 +180,8 @@ func flatGroups(n, local int) [3]uint32 {
 func (o *ConvWgrad) shader() *vk.Shader {
 	e := o.cfg.Conv.Elem
 	switch {
+	case o.variant == convUniform:
+		return &shaders.ConvWgradUniform
 	case o.variant == convSimple:
 		return e.pick(&shaders.ConvWgradSimple, &shaders.ConvWgradSimpleF16, &shaders.ConvWgradSimpleBf16)
 	case o.cfg.Conv.C%8 != 0:
@@ -174,17 +193,19 @@ func (o *ConvWgrad) shader() *vk.Shader {
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvWgrad) spec() []uint32 {
 	dy, c := o.cfg.DY, o.cfg.Conv
-	point := c.R == 1 && c.S == 1 && c.Stride == 1
+	if o.variant == convUniform {
+		return shaders.ConvWgradUniformSpec{TileM: o.tile.m, TileN: o.tile.n, Point: c.point()}.Words()
+	}
 	if o.variant == convTiled {
 		return shaders.ConvWgradTiledSpec{
-			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n, Point: point,
+			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n, Point: c.point(),
 			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
 			InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate,
 		}.Words()
 	}
 	return shaders.ConvWgradSimpleSpec{
 		Lanes: o.tile.lanes, TileK: o.tile.m, TileN: o.tile.n,
-		Point: point,
+		Point: c.point(),
 		DyBn:  dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
 		InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate,
 	}.Words()

@@ -1,6 +1,10 @@
 package kernels
 
-import "github.com/seed-8d806880/vkeffnet/vk"
+import (
+	"fmt"
+
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
 
 // This file is data: how each class of devices computes what no Tuner has timed. tile.go reads it.
 
@@ -39,6 +43,13 @@ var gpuTiles = []shippedTile{
 // Of lavapipe 22.3 and 25.0 (BenchmarkConv), relative to 2 columns. GPUs run simple only when it is asked for.
 var cpuRates = [4]float64{0.7, 1, 1.2, 1.25}
 
+// Tiles of the uniform variant: TILE_M, TILE_N and the rate of lavapipe 26.2 with all rows and columns used, GFLOP/s on two
+// cores of 116. Larger ones want more than the 32 vector registers.
+var uniformTiles = []struct {
+	m, n uint32
+	rate float64
+}{{12, 2, 98}, {8, 3, 88}, {8, 2, 79}, {16, 1, 70}, {24, 1, 75}, {4, 4, 60}}
+
 // The groups of GPUs are about four workgroups of 128 to 256 invocations for every multiprocessor, pair of compute units
 // or Xe core of the class's large devices: a calculation, no such device was timed.
 var shippedChoices = map[string]shippedChoice{
@@ -46,12 +57,16 @@ var shippedChoices = map[string]shippedChoice{
 	"amd":    {conv: convTiled, lanes: wideVariant, groups: 256, rates: cpuRates, tiles: gpuTiles},
 	"intel":  {conv: convTiled, lanes: wideVariant, groups: 128, rates: cpuRates, tiles: gpuTiles},
 	"cpu":    {conv: convSimple, lanes: narrowVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
+	"scalar": {conv: convUniform, lanes: narrowVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
 	"other":  {conv: convTiled, lanes: wideVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
 }
 
 // deviceClass is the class under which the shipped choices have the device.
 func deviceClass(dev *vk.Device) string {
 	if dev.IsCPU() {
+		if scalarRegisters(dev.Info()) {
+			return "scalar"
+		}
 		return "cpu"
 	}
 	switch dev.Info().Vendor {
@@ -63,4 +78,12 @@ func deviceClass(dev *vk.Device) string {
 		return "intel"
 	}
 	return "other"
+}
+
+// scalarRegisters reports whether a CPU driver keeps values that are uniform in scalar registers: lavapipe does since
+// Mesa 25.2 (the newest that is known not to is 25.0, the oldest that is known to 26.0).
+func scalarRegisters(i vk.Info) bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(i.DriverVersion, "Mesa %d.%d", &major, &minor)
+	return i.Driver == "llvmpipe" && n == 2 && major >= 26
 }

@@ -10,14 +10,16 @@ import (
 
 // Variants of the dense convolutions. A name may go on with a tile: see convTile.
 const (
-	convSimple = "simple" // register tiles and subgroup shuffles: CPU drivers
-	convTiled  = "tiled"  // shared-memory tiles: any GPU
+	convSimple  = "simple"  // register tiles and subgroup shuffles: CPU drivers
+	convUniform = "uniform" // register tiles, operands from uniform addresses: CPU drivers that have scalar registers
+	convTiled   = "tiled"   // shared-memory tiles: any GPU
 )
 
 // convTile is how a variant cuts the output of a GEMM: workgroups of rows x cols outputs.
 //
-// Written behind a variant's name it is "simple/LANESxTILE_MxTILE_N" or "tiled/THREADS_NxTHREADS_MxTILE_M", the
-// specialization constants, and optionally "@groups": "simple/8x16x2", "tiled/16x8x8@256".
+// Written behind a variant's name it is "simple/LANESxTILE_MxTILE_N", "uniform/8xTILE_MxTILE_N" or
+// "tiled/THREADS_NxTHREADS_MxTILE_M", the specialization constants, and optionally "@groups": "simple/8x16x2",
+// "tiled/16x8x8@256".
 type convTile struct {
 	lanes, m, n uint32
 	rows, cols  int
@@ -45,6 +47,8 @@ func (t convTile) fits(dev *vk.Device, variant string) bool {
 	switch variant {
 	case convSimple:
 		return (t.lanes == 4 || t.lanes == 8) && t.lanes <= l.SubgroupMin && t.m > 0 && t.m%t.lanes == 0 && t.m <= 16 && t.n >= 1 && t.n <= 4
+	case convUniform:
+		return t.lanes == 8 && t.m > 0 && t.m%4 == 0 && t.n >= 1 && t.m*t.n <= 32
 	default:
 		threads, rows := t.lanes*t.m, uint32(t.rows)
 		if t.lanes == 0 || t.m == 0 || t.n == 0 || t.n > 8 || t.n%4 != 0 || threads > l.Invocations || threads%4 != 0 || threads%(rows/4) != 0 {
@@ -57,23 +61,48 @@ func (t convTile) fits(dev *vk.Device, variant string) bool {
 // hasSimple reports whether the device can run the simple variant.
 func hasSimple(dev *vk.Device) bool { return dev.Has("subgroup") && dev.Limits().SubgroupMin >= 4 }
 
-// cutConv resolves the name of a variant, with or without a tile, for a GEMM of gemmM rows and gemmN columns. The
-// empty name means the shipped variant, a name without a tile its shipped tile.
-func cutConv(dev *vk.Device, op, name string, gemmM, gemmN int) (variant string, t convTile, err error) {
+// hasUniform reports whether the device can run the uniform variant.
+func hasUniform(dev *vk.Device) bool {
+	l := dev.Limits()
+	return dev.Has("subgroup") && l.SubgroupMin == 8 && l.SubgroupMax == 8 && dev.Has("bufferDeviceAddress") && dev.Has("shaderInt64")
+}
+
+// WantsPlain reports whether dense convolutions of such elements run fastest on the device when there is nothing to apply on
+// load: when Pending and GradIn are zero, and what would be in them has been written by Apply and ApplyGrad.
+func WantsPlain(dev *vk.Device, e Elem) bool {
+	return e == F32 && shippedChoices[deviceClass(dev)].conv == convUniform && hasUniform(dev)
+}
+
+// gemm is what a convolution is to the variants: rows x columns of products, and whether its operands are plain, float32
+// without anything to apply on load, as the uniform variant wants them.
+type gemm struct {
+	m, n  int
+	plain bool
+}
+
+// cutConv resolves the name of a variant, with or without a tile, for a GEMM. The empty name means the shipped variant, a
+// name without a tile its shipped tile.
+func cutConv(dev *vk.Device, op, name string, g gemm) (variant string, t convTile, err error) {
 	class := shippedChoices[deviceClass(dev)]
 	variant, tile, named := strings.Cut(name, "/")
 	switch {
-	case name == "" && class.conv == convSimple && hasSimple(dev):
+	case name == "" && class.conv == convUniform && hasUniform(dev) && g.plain:
+		variant = convUniform
+	case name == "" && class.conv != convTiled && hasSimple(dev):
 		variant = convSimple
 	case name == "":
 		variant = convTiled
-	case variant != convSimple && variant != convTiled:
-		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "simple or tiled"}
+	case variant != convSimple && variant != convUniform && variant != convTiled:
+		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "simple, uniform or tiled"}
+	case variant == convUniform && !hasUniform(dev):
+		return "", t, &vk.UnsupportedError{What: op + ", variant uniform", Needs: "subgroups of 8, bufferDeviceAddress and shaderInt64"}
+	case variant == convUniform && !g.plain:
+		return "", t, &ShapeError{Op: op, Got: "variant uniform", Want: "f32, channels that are multiples of 8, and nothing to apply on load"}
 	case variant == convSimple && !hasSimple(dev):
 		return "", t, &vk.UnsupportedError{What: op + ", variant simple", Needs: "subgroup operations on 4 or more invocations"}
 	}
 	if !named {
-		return variant, class.cut(dev, variant, gemmM, gemmN), nil
+		return variant, class.cut(dev, variant, g), nil
 	}
 	t, ok := parseTile(variant, tile, class.groups)
 	switch {
@@ -99,8 +128,24 @@ func parseTile(variant, text string, groups int) (convTile, bool) {
 }
 
 // cut chooses the class's tile of a variant.
-func (s shippedChoice) cut(dev *vk.Device, variant string, gemmM, gemmN int) convTile {
-	if variant == convTiled {
+func (s shippedChoice) cut(dev *vk.Device, variant string, g gemm) convTile {
+	var t convTile
+	best := 0.0
+	gemmM, gemmN := g.m, g.n
+	switch variant {
+	case convUniform:
+		for _, u := range uniformTiles {
+			n := newConvTile(variant, 8, u.m, u.n, s.groups)
+			if n.rows > max(gemmM, 4) {
+				continue // conv_wgrad_uniform has no rows beyond K
+			}
+			used := float64(gemmM*gemmN) / float64(ceilDiv(gemmM, n.rows)*n.rows*ceilDiv(gemmN, n.cols)*n.cols)
+			if r := u.rate * used; r > best {
+				best, t = r, n
+			}
+		}
+		return t
+	case convTiled:
 		for _, line := range s.tiles {
 			t, ok := parseTile(variant, line.tile, s.groups)
 			tiles := ceilDiv(gemmM, max(t.rows, 1)) * ceilDiv(gemmN, max(t.cols, 1))
@@ -117,8 +162,6 @@ func (s shippedChoice) cut(dev *vk.Device, variant string, gemmM, gemmN int) con
 	if gemmM <= 8 {
 		m = 8
 	}
-	var t convTile
-	best := 0.0
 	for i, rate := range s.rates {
 		n := newConvTile(variant, lanes, m, uint32(i+1), s.groups)
 		// Columns beyond gemmN are wasted.
@@ -131,8 +174,9 @@ func (s shippedChoice) cut(dev *vk.Device, variant string, gemmM, gemmN int) con
 
 // convCandidates are the variants and tiles that a Tuner may choose from for a GEMM, the shipped one first. Those of
 // equal tuning keys must be equal.
-func convCandidates(dev *vk.Device, gemmM, gemmN int) []string {
-	variant, first, err := cutConv(dev, "", "", gemmM, gemmN)
+func convCandidates(dev *vk.Device, g gemm) []string {
+	gemmN := g.n
+	variant, first, err := cutConv(dev, "", "", g)
 	if err != nil {
 		return nil
 	}
@@ -143,6 +187,14 @@ func convCandidates(dev *vk.Device, gemmM, gemmN int) []string {
 		if wasted := ceilDiv(gemmN, t.cols)*t.cols - gemmN; t.fits(dev, variant) && 2*wasted <= t.cols && !slices.Contains(names, t.name(variant)) {
 			names = append(names, t.name(variant))
 		}
+	}
+	if variant == convUniform {
+		for _, u := range uniformTiles {
+			add(8, u.m, u.n, first.groups)
+		}
+		variant, first, _ = cutConv(dev, "", convSimple, g)
+		add(first.lanes, first.m, first.n, first.groups)
+		return names
 	}
 	if variant == convSimple {
 		for n := uint32(2); n <= 4; n++ { // 1 has won nothing (BenchmarkConv)
@@ -166,4 +218,13 @@ func tilesPerPart(dev *vk.Device, t convTile, rows, others, least int) int {
 	tiles := ceilDiv(rows, t.rows)
 	per := max(ceilDiv(min(least, rows), t.rows), tiles*others/t.groups, 1)
 	return max(per, ceilDiv(tiles, int(dev.Limits().MaxGroups)))
+}
+
+// zeros are at least n floats of the device that nothing writes. It fails rec where the device has no room for them.
+func zeros(rec *vk.Recorder, n int) vk.Range {
+	r, err := rec.Device().Zeros(4 * int64(n))
+	if err != nil {
+		rec.Fail(err)
+	}
+	return r
 }

@@ -89,7 +89,7 @@ func (c ConvFwdConfig) with(shape Conv, variant string) Tunable {
 	return c
 }
 func (c ConvFwdConfig) candidates(dev *vk.Device) []string {
-	return convCandidates(dev, tunePixels(dev, c), c.Conv.K)
+	return convCandidates(dev, c.gemm(tunePixels(dev, c)))
 }
 func (c ConvFwdConfig) reference(dev *vk.Device) string { return convReference(dev) }
 func (c ConvFwdConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {
@@ -112,7 +112,7 @@ func (c ConvDgradConfig) with(shape Conv, variant string) Tunable {
 	return c
 }
 func (c ConvDgradConfig) candidates(dev *vk.Device) []string {
-	return convCandidates(dev, tunePixels(dev, c), c.Conv.C)
+	return convCandidates(dev, c.gemm(tunePixels(dev, c)))
 }
 func (c ConvDgradConfig) reference(dev *vk.Device) string { return convReference(dev) }
 func (c ConvDgradConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {
@@ -135,7 +135,7 @@ func (c ConvWgradConfig) with(shape Conv, variant string) Tunable {
 	return c
 }
 func (c ConvWgradConfig) candidates(dev *vk.Device) []string {
-	return convCandidates(dev, c.Conv.K, c.Conv.R*c.Conv.S*c.Conv.C)
+	return convCandidates(dev, c.gemm())
 }
 func (c ConvWgradConfig) reference(dev *vk.Device) string { return convReference(dev) }
 func (c ConvWgradConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {

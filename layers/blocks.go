@@ -128,7 +128,7 @@ func (g *Graph) inferConv(in *Tensor, spec ConvBN, add *Tensor) *Tensor {
 	g.Prepare(func(rec *vk.Recorder) {
 		pack.Record(rec, kernels.PackArgs{W: w, WT: wt.Range(), Gamma: gamma, Beta: beta, Mean: mean, Var: variance, Bias: bias.Range()})
 	}, wt, bias)
-	if g.opt.NoFuse && in.pending != (kernels.Pending{}) {
+	if g.materialises(spec) && in.pending != (kernels.Pending{}) {
 		in = g.apply(in, nil, nil, name+".in")
 	}
 	out := &Tensor{H: c.P, W: c.Q, C: c.K, val: g.Value(name+".y", c.YBytes(), false)}

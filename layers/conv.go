@@ -24,7 +24,7 @@ type unit struct {
 	spec ConvBN
 	conv kernels.Conv
 	in   *Tensor
-	read *Tensor // what the kernels read: in, or its materialised value without fusion
+	read *Tensor // what the kernels read: in, or its materialised value
 	y    *Value
 	bn   *Value // [6][K]
 
@@ -46,7 +46,7 @@ func (g *Graph) conv(in *Tensor, spec ConvBN) *unit {
 	u.y = g.Value(spec.Name+".y", u.conv.YBytes(), false)
 	g.outputs += u.conv.YBytes()
 	u.bn = g.Value(spec.Name+".bn", 4*6*int64(spec.Out), false)
-	if g.opt.NoFuse && in.pending != (kernels.Pending{}) {
+	if g.materialises(spec) && in.pending != (kernels.Pending{}) {
 		u.read = g.apply(in, nil, nil, spec.Name+".in")
 	}
 	w, _ := u.weight()
@@ -81,6 +81,12 @@ func (g *Graph) conv(in *Tensor, spec ConvBN) *unit {
 	g.units = append(g.units, u)
 	g.backward = append(g.backward, u.backwardPass)
 	return u
+}
+
+// materialises decides whether a convolution reads only what is complete, its input and the gradient of its output written
+// by passes of their own.
+func (g *Graph) materialises(spec ConvBN) bool {
+	return g.opt.NoFuse || !spec.Depthwise && kernels.WantsPlain(g.dev, g.opt.Elem)
 }
 
 // rows is the number of pixels that a channel's statistics are taken over.
@@ -166,7 +172,7 @@ func (u *unit) sharesReads(s kernels.Sink) bool {
 // materialiseGrad decides whether dy is written before it is read. A 3x3 convolution's two backward kernels would build
 // each element of dy nine times and more; where arithmetic is what binds (a CPU driver), one pass that writes it is less.
 func (u *unit) materialiseGrad() bool {
-	return u.g.opt.NoFuse || (u.g.dev.IsCPU() && !u.spec.Depthwise && u.conv.R > 1)
+	return u.g.materialises(u.spec) || u.g.dev.IsCPU() && !u.spec.Depthwise && u.conv.R > 1
 }
 
 func (u *unit) wgrad(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value) {

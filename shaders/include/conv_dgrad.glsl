@@ -1,4 +1,4 @@
-// What the variants of conv_dgrad share: the push block, classes of pixels and the addressing of taps. Include after sink.glsl.
+// What the variants of conv_dgrad share: the push block, which ends with POINTERS where they are defined, classes of pixels and the addressing of taps. Include after sink.glsl.
 //
 // With a stride, the input pixels with h % stride = h0 and w % stride = w0 form a class: all of them meet the same taps,
 // r = r0, r0 + stride, ..., so no tap that meets no output is multiplied. gl_WorkGroupID.z is the class h0*stride + w0.
@@ -11,6 +11,9 @@ layout(push_constant) uniform Params {
     uint tiles;   // row tiles per part
     uint parts;   // parts per segment and class
     uint part0;   // this call's first row of sums
+#ifdef POINTERS
+    POINTERS
+#endif
 } p;
 
 // Class: its first pixel, its size, its first tap, and the output coordinates where that tap meets its first pixel.

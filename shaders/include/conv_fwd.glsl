@@ -1,4 +1,5 @@
-// What the variants of conv_fwd share: the push block and the addressing of taps.
+// What the variants of conv_fwd share: the push block, which ends with POINTERS where they are defined, and the addressing
+// of taps.
 #include "stats.glsl"
 
 layout(push_constant) uniform Params {
@@ -8,6 +9,9 @@ layout(push_constant) uniform Params {
     uint tiles;   // row tiles per part
     uint part0;   // this call's first part of stats
     uint parts;   // all parts of stats
+#ifdef POINTERS
+    POINTERS
+#endif
 } p;
 
 // Pixel is a row of gemmM: the image and the input coordinates of tap (0, 0).

@@ -1,10 +1,14 @@
-// What the variants of conv_wgrad share: the push block and the addressing of taps.
+// What the variants of conv_wgrad share: the push block, which ends with POINTERS where they are defined, and the addressing
+// of taps.
 layout(push_constant) uniform Params {
     uint M;       // N*P*Q of this call's images
     uint n0;      // the first of them, where keep, gate and e are indexed
     uint H, W, C, K, R, S, stride, padTop, padLeft, P, Q;
     uint rows;    // pixels per split
     uint split0;  // this call's first split
+#ifdef POINTERS
+    POINTERS
+#endif
 } p;
 
 // Tap is a column of gemmN.
