@@ -62,17 +62,21 @@ OF CEILING is the time that the ceiling which binds a dispatch allows over the t
 and names that ceiling; of several dispatches it is the sum of what each is allowed. A share above
 100% means that data stayed in a cache.
 
+The suite start runs this command anew, with empty caches and again, and says where the time to
+the end of the first training step goes.
+
 --trace writes the timed steps of the suite kernels for https://ui.perfetto.dev: every dispatch by
 section with its bytes, FLOPs and share, and what the host did, on one axis of time.`,
 		Example: `  vkeffnet bench --model b0 --batch 8 --size 64
   vkeffnet bench --suite kernels --model s --batch 32 --all
   vkeffnet bench --suite kernels --model b0 --batch 8 --size 128 --trace step.json
   vkeffnet bench --suite scaling --model b0 --batch 8 --size 128 --budget 10m --plot scaling
+  vkeffnet bench --suite start --model s --batch 2 --size 64
   vkeffnet bench --suite infer --model b0 --batch 1 --size 224 --json`,
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	f.StringVar(&suite, "suite", "", "infer, train, kernels or scaling; default: the first three")
+	f.StringVar(&suite, "suite", "", "infer, train, kernels, scaling or start; default: the first three")
 	modelFlag(f, &model, "b0")
 	f.IntVar(&size, "size", 0, "side of the images in pixels; 0: the model's own sizes")
 	f.IntVar(&batch, "batch", 8, "images of a step")
@@ -94,11 +98,11 @@ section with its bytes, FLOPs and share, and what the host did, on one axis of t
 	cmd.RunE = do(func(ctx context.Context, _ []string) error {
 		r.suites = []string{"infer", "train", "kernels"}
 		switch suite {
-		case "infer", "train", "kernels", "scaling":
+		case "infer", "train", "kernels", "scaling", "start":
 			r.suites = []string{suite}
 		case "":
 		default:
-			return usagef("--suite: got %q, want infer, train, kernels or scaling", suite)
+			return usagef("--suite: got %q, want infer, train, kernels, scaling or start", suite)
 		}
 		if r.trace != "" && !slices.Contains(r.suites, "kernels") {
 			return usagef("--trace: got --suite %s, want kernels, whose steps have timestamps", suite)
@@ -132,6 +136,9 @@ section with its bytes, FLOPs and share, and what the host did, on one axis of t
 		r.config = c
 		if err := checkSizes(c); err != nil {
 			return err
+		}
+		if suite == "start" {
+			return r.start(ctx)
 		}
 		return r.run(ctx)
 	})

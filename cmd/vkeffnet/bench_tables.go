@@ -37,7 +37,7 @@ func ofCeiling(share float64, bound bench.Bound) string {
 
 // printBench prints the steps in one table, and per mode where the time of the step goes; with all also every dispatch.
 func printBench(w io.Writer, results []bench.Result, all bool) error {
-	steps := table.New("SUITE", ">SIZE", ">MEDIAN MS", ">MIN MS", ">IMAGES/S", ">GFLOP/S", ">GB/S", "OF CEILING", ">FIRST STEP MS")
+	steps := table.New("SUITE", ">SIZE", ">MEDIAN MS", ">MIN MS", ">IMAGES/S", ">GFLOP/S", ">GB/S", "OF CEILING", ">FIRST STEP MS", ">HOST MS")
 	any := false
 	if len(results) > 0 && results[0].Growth != nil {
 		return printScaling(w, results)
@@ -50,7 +50,7 @@ func printBench(w io.Writer, results []bench.Result, all bool) error {
 		}
 		any = true
 		steps.Add(r.Suite, strconv.Itoa(r.Size), benchMillis(r.MedianMS), benchMillis(r.MinMS), table.Count(r.ImagesPerS), table.Count(r.GFLOPS),
-			table.Count(r.GBps), ofCeiling(r.CeilingShare, r.Bound), benchMillis(r.FirstStepMS))
+			table.Count(r.GBps), ofCeiling(r.CeilingShare, r.Bound), benchMillis(r.FirstStepMS), benchMillis(r.HostMS))
 	}
 	if any {
 		fmt.Fprintln(w)

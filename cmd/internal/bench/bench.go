@@ -46,7 +46,11 @@ type Result struct {
 	Bound   Bound   `json:"bound"`    // the ceiling that CeilingShare is of; in a step the one that most of FloorMS is due to
 	FloorMS float64 `json:"floor_ms"` // time at the ceilings, dispatches one after another: CeilingShare of the median
 
-	*Growth // suite "scaling"
+	SubmitMS float64 `json:"submit_ms,omitempty"` // suites "infer" and "train": until the host has given the device its step
+	HostMS   float64 `json:"host_ms,omitempty"`   // and CPU time of the host's thread for the whole step
+
+	*Growth  // suite "scaling"
+	*Startup // suite "start"
 }
 
 // of is a result of the work c without figures.
@@ -56,13 +60,9 @@ func of(c workload.Config) Result {
 
 // timing turns the times of work that calls do one after another into a result.
 func timing(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times []time.Duration) Result {
-	slices.Sort(times)
-	median := times[len(times)/2]
-	if n := len(times); n%2 == 0 {
-		median = (times[n/2-1] + times[n/2]) / 2
-	}
+	middle := median(times)
 	r := of(c)
-	r.MedianMS, r.MinMS = millis(median), millis(times[0])
+	r.MedianMS, r.MinMS = millis(middle), millis(times[0])
 	var flops, bytes int64
 	least := floors{}
 	for _, call := range calls {
@@ -72,12 +72,19 @@ func timing(c workload.Config, ceiling Ceiling, calls []vk.CallInfo, times []tim
 	}
 	floor, bound := least.total()
 	r.FloorMS, r.Bound = floor/1e6, bound
-	if ns := float64(median.Nanoseconds()); ns > 0 {
+	if ns := float64(middle.Nanoseconds()); ns > 0 {
 		r.ImagesPerS = float64(c.Batch) / ns * 1e9
 		r.GFLOPS, r.GBps = float64(flops)/ns, float64(bytes)/ns
 		r.CeilingShare = floor / ns
 	}
 	return r
+}
+
+// median sorts times.
+func median(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	n := len(times)
+	return (times[(n-1)/2] + times[n/2]) / 2
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -124,17 +131,20 @@ func Step(ctx context.Context, dev *vk.Device, c workload.Config, ceiling Ceilin
 		return Result{}, err
 	}
 	defer s.Release()
-	var times []time.Duration
+	var times, submit, host []time.Duration
 	for i := range o.Warmup + o.Repeats {
+		clock := startHostClock()
 		m, err := s.Step(ctx)
+		cpu := clock.stop()
 		if err != nil {
 			return Result{}, err
 		}
 		if i >= o.Warmup {
-			times = append(times, m.Ended.Sub(m.Begin))
+			times, submit, host = append(times, m.Ended.Sub(m.Begin)), append(submit, m.Submitted.Sub(m.Begin)), append(host, cpu)
 		}
 	}
 	r := timing(c, ceiling, s.calls, times)
+	r.SubmitMS, r.HostMS = millis(median(submit)), millis(median(host))
 	r.Suite, r.Name, r.FirstStepMS = c.Mode.String(), "step", millis(s.firstStep)
 	return r, nil
 }
