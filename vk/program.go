@@ -248,11 +248,12 @@ func (p *Program) finish(ctx context.Context, s *slot) error {
 		if ctx.Err() != nil {
 			timeout = 0
 		} else if ctx.Done() != nil {
-			timeout = uint64(100 * time.Millisecond) // how late the end of ctx may be noticed
+			timeout = uint64(500 * time.Millisecond) // how late the end of ctx may be noticed
 		}
-		fence := s.fences[s.done]
+		fence := s.fences[s.sent-1] // signalled when all that was submitted before it has ended too
 		r, err := d.wait("vkWaitForFences", func() vulkan.Result { return raw.WaitFence(d.handle, fence, timeout) })
 		if err != nil {
+			p.passed(s)
 			err = d.inFlight(err)
 		}
 		if err == nil && r == vulkan.Timeout {
@@ -262,17 +263,23 @@ func (p *Program) finish(ctx context.Context, s *slot) error {
 			continue
 		}
 		d.flight.mu.Lock()
-		s.done++ // also after an error: a lost device finishes nothing
-		if !s.busy() {
-			delete(d.flight.slots, s)
-			p.ran = true
-		}
+		s.done = s.sent // also after an error: a lost device finishes nothing
+		delete(d.flight.slots, s)
+		p.ran = true
 		d.flight.mu.Unlock()
-		if err != nil {
-			return err
-		}
+		return err
 	}
 	return nil
+}
+
+// passed counts the groups of a slot that have ended, for the error of a lost device.
+func (p *Program) passed(s *slot) {
+	d := p.d
+	d.flight.mu.Lock()
+	defer d.flight.mu.Unlock()
+	for s.done < s.sent-1 && raw.WaitFence(d.handle, s.fences[s.done], 0) == vulkan.Success {
+		s.done++
+	}
 }
 
 // inFlight adds to the error of a lost device the labels of all calls that were under way.
