@@ -20,8 +20,8 @@ check: ## the quick part of test: format, vet, all tests on the default driver
 	go vet ./...
 	go test ./...
 
-shaders: ## compile the GLSL shaders and write their Go contract
-	go run ./tools/glslc
+shaders: ## compile the GLSL shaders and write their Go contract; NEWER=glslangValidator 15 or newer, for those that need it
+	go run ./tools/glslc $(if $(NEWER),-newer $(NEWER))
 
 amd: ## compile all kernels with AMD's compiler, without a GPU, and print registers, occupancy and latency
 	go test -count=1 -v ./tests/amd

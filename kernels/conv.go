@@ -103,7 +103,7 @@ func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 
 // gemm is the GEMM of so many output pixels.
 func (c ConvFwdConfig) gemm(pixels int) gemm {
-	return gemm{pixels, c.Conv.K, c.Conv.Elem == F32 && c.In == Pending{}}
+	return gemm{pixels, c.Conv.K, c.Conv.Elem == F32 && c.In == Pending{}, c.Conv.coopElem()}
 }
 
 // chunkParts returns the parts of a call of n images.
@@ -154,7 +154,7 @@ func (o *ConvFwd) Record(rec *vk.Recorder, a ConvFwdArgs) {
 		call := vk.Call{
 			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.K, o.tile.cols)), uint32(parts), 1},
-			Label:  convFwdOp + " " + c.String(), FLOPs: c.flops(images),
+			Label:  convFwdOp + " " + c.String(), FLOPs: c.flops(images), SubgroupSize: o.tile.coop.subgroup,
 		}
 		if o.variant == convUniform {
 			call.Bind = shaders.ConvFwdUniformBindings{X: bind.X, Wt: bind.Wt, Zeros: zeros(rec, c.C), Bias: bind.Bias, Add: bind.Add,
@@ -171,6 +171,8 @@ func (o *ConvFwd) shader() *vk.Shader {
 	switch {
 	case o.variant == convUniform:
 		return &shaders.ConvFwdUniform
+	case o.variant == convCoopmat:
+		return e.pick(nil, &shaders.ConvFwdCoopmatF16, &shaders.ConvFwdCoopmatBf16)
 	case o.variant == convSimple:
 		return e.pick(&shaders.ConvFwdSimple, &shaders.ConvFwdSimpleF16, &shaders.ConvFwdSimpleBf16)
 	case o.cfg.Conv.C%8 != 0:
@@ -181,11 +183,19 @@ func (o *ConvFwd) shader() *vk.Shader {
 
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvFwd) spec() []uint32 {
-	if o.variant == convUniform {
+	switch o.variant {
+	case convCoopmat:
+		t := o.tile.coop
+		return shaders.ConvFwdCoopmatSpec{
+			Threads: t.threads(), SubgroupsM: t.gridM, SubgroupsN: t.gridN, TilesM: t.tilesM(), TilesN: t.tilesN(),
+			MatM: t.matM, MatN: t.matN, MatK: t.matK,
+			Stats: o.cfg.Stats, Bias: o.cfg.Bias, Add: o.cfg.Add, ActOut: uint32(o.cfg.ActOut),
+			InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate,
+		}.Words()
+	case convUniform:
 		return shaders.ConvFwdUniformSpec{TileM: o.tile.m, TileN: o.tile.n, Stem: o.cfg.Conv.C%8 != 0,
 			Stats: o.cfg.Stats, Bias: o.cfg.Bias, Add: o.cfg.Add, ActOut: uint32(o.cfg.ActOut)}.Words()
-	}
-	if o.variant == convTiled {
+	case convTiled:
 		return shaders.ConvFwdTiledSpec{
 			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n,
 			Stats: o.cfg.Stats, Bias: o.cfg.Bias, Add: o.cfg.Add, ActOut: uint32(o.cfg.ActOut),

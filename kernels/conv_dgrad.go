@@ -97,7 +97,7 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 
 // gemm is the GEMM of so many input pixels.
 func (c ConvDgradConfig) gemm(pixels int) gemm {
-	return gemm{pixels, c.Conv.C, c.Conv.Elem == F32 && c.DY == GradIn{}}
+	return gemm{pixels, c.Conv.C, c.Conv.Elem == F32 && c.DY == GradIn{}, c.Conv.coopElem()}
 }
 
 // segmentRows returns the pixels of the largest class in a segment of a call of n images.
@@ -164,7 +164,7 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 		call := vk.Call{
 			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols)), uint32(segments * parts), uint32(c.Stride * c.Stride)},
-			Label:  convDgradOp + " " + c.String(), FLOPs: c.flops(images),
+			Label:  convDgradOp + " " + c.String(), FLOPs: c.flops(images), SubgroupSize: o.tile.coop.subgroup,
 		}
 		if o.variant == convUniform {
 			call.Bind = shaders.ConvDgradUniformBindings{Dy: bind.G, W: bind.W, Zeros: zeros(rec, c.K), Dx: bind.Dx, Add: bind.Add,
@@ -177,26 +177,38 @@ func (o *ConvDgrad) Record(rec *vk.Recorder, a ConvDgradArgs) {
 
 // shader returns the chosen variant for the element type.
 func (o *ConvDgrad) shader() *vk.Shader {
+	e := o.cfg.Conv.Elem
 	switch o.variant {
 	case convUniform:
 		return &shaders.ConvDgradUniform
+	case convCoopmat:
+		return e.pick(nil, &shaders.ConvDgradCoopmatF16, &shaders.ConvDgradCoopmatBf16)
 	case convSimple:
-		return o.cfg.Conv.Elem.pick(&shaders.ConvDgradSimple, &shaders.ConvDgradSimpleF16, &shaders.ConvDgradSimpleBf16)
+		return e.pick(&shaders.ConvDgradSimple, &shaders.ConvDgradSimpleF16, &shaders.ConvDgradSimpleBf16)
 	}
-	return o.cfg.Conv.Elem.pick(&shaders.ConvDgradTiled, &shaders.ConvDgradTiledF16, &shaders.ConvDgradTiledBf16)
+	return e.pick(&shaders.ConvDgradTiled, &shaders.ConvDgradTiledF16, &shaders.ConvDgradTiledBf16)
 }
 
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvDgrad) spec() []uint32 {
 	dy, sink := o.cfg.DY, o.cfg.Sink
-	if o.variant == convUniform {
+	switch o.variant {
+	case convCoopmat:
+		t := o.tile.coop
+		return shaders.ConvDgradCoopmatSpec{
+			Threads: t.threads(), SubgroupsM: t.gridM, SubgroupsN: t.gridN, TilesM: t.tilesM(), TilesN: t.tilesN(),
+			MatM: t.matM, MatN: t.matN, MatK: t.matK,
+			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+			SinkAdd: sink.Add, SinkKeep: sink.Keep, SinkSums: sink.takesSums(), SinkSumsOnly: sink.SumsOnly, SinkSe: sink.SE,
+			SinkAct: uint32(sink.Act),
+		}.Words()
+	case convUniform:
 		return shaders.ConvDgradUniformSpec{
 			TileM: o.tile.m, TileN: o.tile.n,
 			SinkAdd: sink.Add, SinkKeep: sink.Keep, SinkSums: sink.takesSums(), SinkSumsOnly: sink.SumsOnly, SinkSe: sink.SE,
 			SinkAct: uint32(sink.Act),
 		}.Words()
-	}
-	if o.variant == convTiled {
+	case convTiled:
 		return shaders.ConvDgradTiledSpec{
 			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n,
 			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),

@@ -2,6 +2,7 @@ package kernels_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -48,7 +49,7 @@ var stemShapes = []kernels.Conv{
 	kernels.NewConv(1, 5, 4, 3, 40, 3, 1, torch),
 }
 
-var convVariants = []string{"simple", "uniform", "tiled"}
+var convVariants = []string{"simple", "uniform", "tiled", "coopmat"}
 
 // forEachConvVariant runs f for every variant on every device that has what it needs.
 func forEachConvVariant(t *testing.T, f func(t *testing.T, dev *vk.Device, variant string)) {
@@ -71,12 +72,25 @@ func runsConv(dev *vk.Device, variant string) bool {
 		return dev.Has("subgroup")
 	case "uniform":
 		return dev.Limits().SubgroupMin == 8 && dev.Has("bufferDeviceAddress") && dev.Has("shaderInt64")
+	case "coopmat":
+		return len(coopElems(dev)) > 0
 	}
 	return true
 }
 
+// coopElems are the element types of which the device has matrices.
+func coopElems(dev *vk.Device) (elems []kernels.Elem) {
+	for _, e := range []kernels.Elem{kernels.F16, kernels.BF16} {
+		has := func(m vk.CoopMat) bool { return m.A == e.String() && m.B == m.A && m.C == "f32" && m.D == m.C }
+		if slices.ContainsFunc(dev.Info().CoopMat, has) {
+			elems = append(elems, e)
+		}
+	}
+	return elems
+}
+
 // checkStats merges partial statistics on the host and compares them with those of y.
-func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int) {
+func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int, tol shadertest.Tol) {
 	t.Helper()
 	var rows float32
 	for _, n := range stats[parts*2*c : parts*2*c+parts] {
@@ -85,8 +99,8 @@ func checkStats(t *testing.T, stats []float32, parts int, y []float64, c int) {
 	assert.EqualValues(t, len(y)/c, rows, "rows of all parts")
 	got := float32s(ref.MergeStats(shadertest.Float64s(stats), parts, c))
 	want := ref.Stats(y, c)
-	shadertest.Compare(t, "mean", got[:c], want[:c], shadertest.Tol{NMSE: 1e-11})
-	shadertest.Compare(t, "M2", got[c:], want[c:], shadertest.Tol{NMSE: 1e-11})
+	shadertest.Compare(t, "mean", got[:c], want[:c], tol)
+	shadertest.Compare(t, "M2", got[c:], want[c:], tol)
 }
 
 // withElems appends every third case with each 16-bit element type that the device stores.
@@ -95,6 +109,28 @@ func withElems[C interface{ with(kernels.Elem) C }](dev *vk.Device, cases []C) [
 	for _, e := range []kernels.Elem{kernels.F16, kernels.BF16} {
 		for i := int(e); i < len(cases) && e.Check(dev) == nil; i += 3 {
 			all = append(all, cases[i].with(e))
+		}
+	}
+	return all
+}
+
+// forVariant is the cases for a variant: withElems, but coopmat takes those that are not of the stem for all types that it has.
+func forVariant[C interface {
+	with(kernels.Elem) C
+	on(variant string) C
+	shape() kernels.Conv
+}](dev *vk.Device, variant string, cases []C) (all []C) {
+	if variant != "coopmat" {
+		for _, c := range withElems(dev, cases) {
+			all = append(all, c.on(variant))
+		}
+		return all
+	}
+	for _, c := range cases {
+		for _, e := range coopElems(dev) {
+			if c.shape().C%8 == 0 {
+				all = append(all, c.with(e).on(variant))
+			}
 		}
 	}
 	return all
@@ -110,14 +146,19 @@ type convFwdCase struct {
 	variant string
 }
 
-// on is the case for a variant; uniform takes plain operands only.
+// on is the case for a variant; uniform takes plain operands only, coopmat such of 16 bits.
 func (c convFwdCase) on(variant string) convFwdCase {
 	c.variant = variant
-	if variant == "uniform" {
+	switch variant {
+	case "uniform":
 		c.in, c.conv.Elem = kernels.Pending{}, kernels.F32
+	case "coopmat":
+		c.conv.Elem = max(c.conv.Elem, kernels.F16)
 	}
 	return c
 }
+
+func (c convFwdCase) shape() kernels.Conv { return c.conv }
 
 func (c convFwdCase) with(e kernels.Elem) convFwdCase { c.conv.Elem = e; return c }
 
@@ -132,7 +173,7 @@ func (c convFwdCase) run(t *testing.T, dev *vk.Device) {
 	})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
-	f.elem = v.Elem
+	f.elem, f.rounds = v.Elem, op.Variant() == "coopmat"
 	x, wantX := f.tensor(c.in, v.N, v.H*v.W, v.C)
 	wt, wantWT := f.activation(true, v.K*v.R*v.S*v.C, -1, 1)
 	bias, wantBias := f.random(c.bias, v.K, -1, 1)
@@ -141,11 +182,11 @@ func (c convFwdCase) run(t *testing.T, dev *vk.Device) {
 	args := kernels.ConvFwdArgs{X: x, WT: wt, Bias: bias, Add: add, Y: y.Range(), Stats: stats.Range()}
 	f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 
-	want := ref.ConvFwd(v, ref.Value(c.in, wantX, v.N, v.H*v.W, v.C), wantWT)
+	want := ref.ConvFwd(v, f.operand(ref.Value(c.in, wantX, v.N, v.H*v.W, v.C)), wantWT)
 	want = ref.Epilogue(want, wantBias, wantAdd, c.act, v.K)
 	shadertest.Compare(t, "y", f.activations(y, len(want)), want, f.tolerance(shadertest.Tol{NMSE: 1e-12, Shape: []int{v.N, v.P, v.Q, v.K}}))
 	if c.stats {
-		checkStats(t, stats.Float32s(), op.Parts(), want, v.K)
+		checkStats(t, stats.Float32s(), op.Parts(), want, v.K, f.sums(shadertest.Tol{NMSE: 1e-11}))
 	}
 }
 
@@ -167,8 +208,7 @@ func TestConvFwd(t *testing.T) {
 				convFwdCase{conv: conv, in: kernels.Pending{Gate: true}, bias: true, add: true},
 				convFwdCase{conv: conv, in: gated, stats: true, bias: true, act: kernels.SiLU, add: true})
 		}
-		for _, c := range withElems(dev, cases) {
-			c = c.on(variant)
+		for _, c := range forVariant(dev, variant, cases) {
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -181,14 +221,19 @@ type convDgradCase struct {
 	variant string
 }
 
-// on is the case for a variant; uniform takes plain operands only.
+// on is the case for a variant; uniform takes plain operands only, coopmat such of 16 bits.
 func (c convDgradCase) on(variant string) convDgradCase {
 	c.variant = variant
-	if variant == "uniform" {
+	switch variant {
+	case "uniform":
 		c.dy, c.conv.Elem = kernels.GradIn{}, kernels.F32
+	case "coopmat":
+		c.conv.Elem = max(c.conv.Elem, kernels.F16)
 	}
 	return c
 }
+
+func (c convDgradCase) shape() kernels.Conv { return c.conv }
 
 func (c convDgradCase) with(e kernels.Elem) convDgradCase { c.conv.Elem = e; return c }
 
@@ -201,13 +246,13 @@ func (c convDgradCase) run(t *testing.T, dev *vk.Device) {
 	op, err := kernels.NewConvDgrad(dev, kernels.ConvDgradConfig{Conv: v, DY: c.dy, Sink: c.sink, Variant: c.variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
-	f.elem = v.Elem
+	f.elem, f.rounds = v.Elem, op.Variant() == "coopmat"
 	dy, wantDY := f.grad(c.dy, v.N, v.P*v.Q, v.K)
 	w, wantW := f.random(true, v.K*v.R*v.S*v.C, -1, 1)
 	sink, dx, sums, wantSink := f.sink(c.sink, v.N, v.H*v.W, v.C, op.SumsBytes())
 	f.Run(func(rec *vk.Recorder) { op.Record(rec, kernels.ConvDgradArgs{DY: dy, W: w, Sink: sink}) })
 
-	du := ref.ConvDgrad(v, ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K), wantW)
+	du := ref.ConvDgrad(v, f.operand(ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K)), f.operand(wantW))
 	f.compareSink(t, c.sink, du, wantSink, v.N, v.H*v.W, v.C, op.Parts(), dx, sums)
 }
 
@@ -248,8 +293,7 @@ func TestConvDgrad(t *testing.T) {
 			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
 			cases = append(cases, convDgradCase{conv: conv, dy: gradIns[i%len(gradIns)], sink: sinks[i%len(sinks)]})
 		}
-		for _, c := range withElems(dev, cases) {
-			c = c.on(variant)
+		for _, c := range forVariant(dev, variant, cases) {
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -262,14 +306,19 @@ type convWgradCase struct {
 	variant string
 }
 
-// on is the case for a variant; uniform takes plain operands only.
+// on is the case for a variant; uniform takes plain operands only, coopmat such of 16 bits.
 func (c convWgradCase) on(variant string) convWgradCase {
 	c.variant = variant
-	if variant == "uniform" {
+	switch variant {
+	case "uniform":
 		c.in, c.dy, c.conv.Elem = kernels.Pending{}, kernels.GradIn{}, kernels.F32
+	case "coopmat":
+		c.conv.Elem = max(c.conv.Elem, kernels.F16)
 	}
 	return c
 }
+
+func (c convWgradCase) shape() kernels.Conv { return c.conv }
 
 func (c convWgradCase) with(e kernels.Elem) convWgradCase { c.conv.Elem = e; return c }
 
@@ -282,15 +331,15 @@ func (c convWgradCase) run(t *testing.T, dev *vk.Device) {
 	op, err := kernels.NewConvWgrad(dev, kernels.ConvWgradConfig{Conv: v, DY: c.dy, In: c.in, Variant: c.variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
-	f.elem = v.Elem
+	f.elem, f.rounds = v.Elem, op.Variant() == "coopmat"
 	dy, wantDY := f.grad(c.dy, v.N, v.P*v.Q, v.K)
 	x, wantX := f.tensor(c.in, v.N, v.H*v.W, v.C)
 	dw, scratch := f.Output(v.K*v.R*v.S*v.C), f.OutputBytes(op.ScratchBytes())
 	args := kernels.ConvWgradArgs{DY: dy, X: x, DW: dw.Range(), Scratch: scratch.Range()}
 	f.Run(func(rec *vk.Recorder) { op.Record(rec, args) })
 
-	want := ref.ConvWgrad(v, ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K), ref.Value(c.in, wantX, v.N, v.H*v.W, v.C))
-	shadertest.Compare(t, "dw", dw.Float32s(), want, shadertest.Tol{NMSE: 1e-12, Shape: []int{v.K, v.R, v.S, v.C}})
+	want := ref.ConvWgrad(v, f.operand(ref.DY(c.dy, wantDY, v.N, v.P*v.Q, v.K)), f.operand(ref.Value(c.in, wantX, v.N, v.H*v.W, v.C)))
+	shadertest.Compare(t, "dw", dw.Float32s(), want, f.sums(shadertest.Tol{NMSE: 1e-12, Shape: []int{v.K, v.R, v.S, v.C}}))
 }
 
 func TestConvWgrad(t *testing.T) {
@@ -309,8 +358,7 @@ func TestConvWgrad(t *testing.T) {
 			conv := []kernels.Conv{convShapes[2], convShapes[14]}[i%2]
 			cases = append(cases, convWgradCase{conv: conv, dy: gradIns[i%len(gradIns)], in: ins[i%len(ins)]})
 		}
-		for _, c := range withElems(dev, cases) {
-			c = c.on(variant)
+		for _, c := range forVariant(dev, variant, cases) {
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -339,14 +387,16 @@ func TestConvChunks(t *testing.T) {
 			t.Run("fwd", func(t *testing.T) {
 				convFwdCase{conv: conv, in: gated, stats: true, add: true}.on(variant).run(t, dev)
 			})
-			t.Run("fwd stem", func(t *testing.T) { convFwdCase{conv: stem, stats: true}.on(variant).run(t, dev) })
+			if variant != "coopmat" {
+				t.Run("fwd stem", func(t *testing.T) { convFwdCase{conv: stem, stats: true}.on(variant).run(t, dev) })
+			}
 			for _, sink := range sinks[:4] {
 				t.Run(fmt.Sprintf("dgrad %s", flags(sink)), func(t *testing.T) {
 					convDgradCase{conv: conv, dy: dy, sink: sink}.on(variant).run(t, dev)
 				})
 			}
 			t.Run("wgrad", func(t *testing.T) { convWgradCase{conv: conv, dy: dy, in: gated}.on(variant).run(t, dev) })
-			if variant != "uniform" {
+			if variant != "uniform" && variant != "coopmat" {
 				t.Run("wgrad stem", func(t *testing.T) { convWgradCase{conv: stem, dy: dy}.on(variant).run(t, dev) })
 			}
 

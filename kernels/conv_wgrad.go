@@ -87,7 +87,7 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 // gemm is the convolution's GEMM.
 func (c ConvWgradConfig) gemm() gemm {
 	v := c.Conv
-	return gemm{v.K, v.R * v.S * v.C, v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{}}
+	return gemm{v.K, v.R * v.S * v.C, v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{}, v.coopElem()}
 }
 
 // point reports whether every output pixel meets one input pixel, its own.
@@ -140,7 +140,7 @@ func (o *ConvWgrad) Record(rec *vk.Recorder, a ConvWgradArgs) {
 		call := vk.Call{
 			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.R*c.S*c.C, o.tile.cols)), uint32(ceilDiv(c.K, o.tile.rows)), uint32(splits)},
-			Label:  convWgradOp + " " + c.String(), FLOPs: c.flops(images),
+			Label:  convWgradOp + " " + c.String(), FLOPs: c.flops(images), SubgroupSize: o.tile.coop.subgroup,
 		}
 		if o.variant == convUniform {
 			call.Push = append(call.Push, 0, 0, 0, 0)
@@ -182,6 +182,8 @@ func (o *ConvWgrad) shader() *vk.Shader {
 	switch {
 	case o.variant == convUniform:
 		return &shaders.ConvWgradUniform
+	case o.variant == convCoopmat:
+		return e.pick(nil, &shaders.ConvWgradCoopmatF16, &shaders.ConvWgradCoopmatBf16)
 	case o.variant == convSimple:
 		return e.pick(&shaders.ConvWgradSimple, &shaders.ConvWgradSimpleF16, &shaders.ConvWgradSimpleBf16)
 	case o.cfg.Conv.C%8 != 0:
@@ -193,10 +195,18 @@ func (o *ConvWgrad) shader() *vk.Shader {
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvWgrad) spec() []uint32 {
 	dy, c := o.cfg.DY, o.cfg.Conv
-	if o.variant == convUniform {
+	switch o.variant {
+	case convCoopmat:
+		t := o.tile.coop
+		return shaders.ConvWgradCoopmatSpec{
+			Threads: t.threads(), SubgroupsM: t.gridM, SubgroupsN: t.gridN, TilesM: t.tilesM(), TilesN: t.tilesN(),
+			MatM: t.matM, MatN: t.matN, MatK: t.matK, Point: c.point(),
+			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+			InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate,
+		}.Words()
+	case convUniform:
 		return shaders.ConvWgradUniformSpec{TileM: o.tile.m, TileN: o.tile.n, Point: c.point()}.Words()
-	}
-	if o.variant == convTiled {
+	case convTiled:
 		return shaders.ConvWgradTiledSpec{
 			ThreadsN: o.tile.lanes, ThreadsM: o.tile.m, TileM: o.tile.n, Point: c.point(),
 			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),

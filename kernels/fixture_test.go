@@ -20,8 +20,9 @@ var variants = []string{"narrow", "wide"}
 // fixture makes the random buffers of a case, each with what the float64 twin gets.
 type fixture struct {
 	*shadertest.Case
-	elem kernels.Elem // of activations and their gradients
-	seed uint64
+	elem   kernels.Elem // of activations and their gradients
+	rounds bool         // what is multiplied is rounded to elem before
+	seed   uint64
 }
 
 func newFixture(t testing.TB, dev *vk.Device) *fixture {
@@ -66,9 +67,26 @@ func (f *fixture) activations(b *shadertest.Buf, n int) []float32 {
 func (f *fixture) tolerance(tol shadertest.Tol) shadertest.Tol {
 	switch f.elem {
 	case kernels.F16:
-		tol.NMSE, tol.Elem = 8e-8, 1.05/1024
+		tol.NMSE, tol.Elem = 2.4e-7, 1.05/1024
 	case kernels.BF16:
-		tol.NMSE, tol.Elem = 6e-6, 1.05/256
+		tol.NMSE, tol.Elem = 1.6e-5, 1.05/256
+	}
+	return tol
+}
+
+// operand is what a kernel multiplies in place of x, which it computed in float32.
+func (f *fixture) operand(x []float64) []float64 {
+	if !f.rounds {
+		return x
+	}
+	return shadertest.Float64s(f.elem.Decode(f.elem.Append(nil, float32s(x))))
+}
+
+// sums is tol for float32 sums of products of operands: one that lies half-way between two numbers may be rounded to the other
+// one than the twin's.
+func (f *fixture) sums(tol shadertest.Tol) shadertest.Tol {
+	if f.rounds {
+		tol.NMSE = 1e-9
 	}
 	return tol
 }
@@ -140,7 +158,7 @@ func (f *fixture) compareSink(t *testing.T, s kernels.Sink, du []float64, a ref.
 		images, row = n, 3*c
 	}
 	got := ref.MergeSums(shadertest.Float64s(sums.Float32s()), images, parts, row)
-	shadertest.Compare(t, "sums", float32s(got), wantSums, shadertest.Tol{NMSE: 1e-10, Shape: []int{images, row / c, c}})
+	shadertest.Compare(t, "sums", float32s(got), wantSums, f.sums(shadertest.Tol{NMSE: 1e-10, Shape: []int{images, row / c, c}}))
 }
 
 func float32s(x []float64) []float32 {

@@ -10,7 +10,7 @@ import (
 
 // shippedChoice is how a class of devices computes.
 type shippedChoice struct {
-	conv   string // variant of the dense convolutions; tiled where the device lacks what it needs
+	conv   string // variant of the dense convolutions; tiled where the device or the shape lacks what it needs
 	lanes  string // variant of the operations that own channels
 	groups int    // workgroups that a dense convolution is cut into, where its shape has so many: a few for every core
 
@@ -53,12 +53,12 @@ var uniformTiles = []struct {
 // The groups of GPUs are about four workgroups of 128 to 256 invocations for every multiprocessor, pair of compute units
 // or Xe core of the class's large devices: a calculation, no such device was timed.
 var shippedChoices = map[string]shippedChoice{
-	"nvidia": {conv: convTiled, lanes: wideVariant, groups: 512, rates: cpuRates, tiles: gpuTiles},
-	"amd":    {conv: convTiled, lanes: wideVariant, groups: 256, rates: cpuRates, tiles: gpuTiles},
-	"intel":  {conv: convTiled, lanes: wideVariant, groups: 128, rates: cpuRates, tiles: gpuTiles},
+	"nvidia": {conv: convCoopmat, lanes: wideVariant, groups: 512, rates: cpuRates, tiles: gpuTiles},
+	"amd":    {conv: convCoopmat, lanes: wideVariant, groups: 256, rates: cpuRates, tiles: gpuTiles},
+	"intel":  {conv: convCoopmat, lanes: wideVariant, groups: 128, rates: cpuRates, tiles: gpuTiles},
 	"cpu":    {conv: convSimple, lanes: narrowVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
 	"scalar": {conv: convUniform, lanes: narrowVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
-	"other":  {conv: convTiled, lanes: wideVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
+	"other":  {conv: convCoopmat, lanes: wideVariant, groups: 64, rates: cpuRates, tiles: gpuTiles},
 }
 
 // deviceClass is the class under which the shipped choices have the device.

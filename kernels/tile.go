@@ -13,15 +13,17 @@ const (
 	convSimple  = "simple"  // register tiles and subgroup shuffles: CPU drivers
 	convUniform = "uniform" // register tiles, operands from uniform addresses: CPU drivers that have scalar registers
 	convTiled   = "tiled"   // shared-memory tiles: any GPU
+	convCoopmat = "coopmat" // cooperative matrices: 16-bit activations, C a multiple of 8
 )
 
 // convTile is how a variant cuts the output of a GEMM: workgroups of rows x cols outputs.
 //
 // Written behind a variant's name it is "simple/LANESxTILE_MxTILE_N", "uniform/8xTILE_MxTILE_N" or
 // "tiled/THREADS_NxTHREADS_MxTILE_M", the specialization constants, and optionally "@groups": "simple/8x16x2",
-// "tiled/16x8x8@256".
+// "tiled/16x8x8@256". For coopmat see coopTile.
 type convTile struct {
 	lanes, m, n uint32
+	coop        coopTile // of coopmat, which uses none of the three
 	rows, cols  int
 	groups      int // workgroups to aim at
 }
@@ -37,6 +39,9 @@ func newConvTile(variant string, a, b, c uint32, groups int) convTile {
 
 // name is what parseConv reads.
 func (t convTile) name(variant string) string {
+	if variant == convCoopmat {
+		return fmt.Sprintf("%s/%s@%d", variant, t.coop, t.groups)
+	}
 	return fmt.Sprintf("%s/%dx%dx%d@%d", variant, t.lanes, t.m, t.n, t.groups)
 }
 
@@ -45,6 +50,8 @@ func (t convTile) name(variant string) string {
 func (t convTile) fits(dev *vk.Device, variant string) bool {
 	l := dev.Limits()
 	switch variant {
+	case convCoopmat:
+		return t.coop.fits(dev)
 	case convSimple:
 		return (t.lanes == 4 || t.lanes == 8) && t.lanes <= l.SubgroupMin && t.m > 0 && t.m%t.lanes == 0 && t.m <= 16 && t.n >= 1 && t.n <= 4
 	case convUniform:
@@ -78,6 +85,7 @@ func WantsPlain(dev *vk.Device, e Elem) bool {
 type gemm struct {
 	m, n  int
 	plain bool
+	coop  Elem // what cooperative matrices would hold; F32: they cannot
 }
 
 // cutConv resolves the name of a variant, with or without a tile, for a GEMM. The empty name means the shipped variant, a
@@ -88,12 +96,17 @@ func cutConv(dev *vk.Device, op, name string, g gemm) (variant string, t convTil
 	switch {
 	case name == "" && class.conv == convUniform && hasUniform(dev) && g.plain:
 		variant = convUniform
-	case name == "" && class.conv != convTiled && hasSimple(dev):
+	case name == "" && (class.conv == convUniform || class.conv == convSimple) && hasSimple(dev):
 		variant = convSimple
+	case name == "" && class.conv == convCoopmat && len(provenMatrices(dev, g.coop)) > 0:
+		variant = convCoopmat
 	case name == "":
 		variant = convTiled
-	case variant != convSimple && variant != convUniform && variant != convTiled:
-		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "simple, uniform or tiled"}
+	case variant != convSimple && variant != convUniform && variant != convTiled && variant != convCoopmat:
+		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "simple, uniform, tiled or coopmat"}
+	case variant == convCoopmat && len(coopMatrices(dev, g.coop)) == 0:
+		return "", t, &vk.UnsupportedError{What: op + ", variant coopmat",
+			Needs: "16-bit activations, C a multiple of 8, and cooperative matrices of them with float32 sums"}
 	case variant == convUniform && !hasUniform(dev):
 		return "", t, &vk.UnsupportedError{What: op + ", variant uniform", Needs: "subgroups of 8, bufferDeviceAddress and shaderInt64"}
 	case variant == convUniform && !g.plain:
@@ -101,21 +114,31 @@ func cutConv(dev *vk.Device, op, name string, g gemm) (variant string, t convTil
 	case variant == convSimple && !hasSimple(dev):
 		return "", t, &vk.UnsupportedError{What: op + ", variant simple", Needs: "subgroup operations on 4 or more invocations"}
 	}
-	if !named {
+	switch {
+	case !named && variant == convCoopmat:
+		if t, ok := cutCoop(dev, coopMatrices(dev, g.coop), class.groups, g); ok {
+			return variant, t, nil
+		}
+		return "", t, &vk.UnsupportedError{What: op + ", variant coopmat", Needs: "larger workgroups and more shared memory"}
+	case !named:
 		return variant, class.cut(dev, variant, g), nil
 	}
-	t, ok := parseTile(variant, tile, class.groups)
+	t, ok := parseTile(dev, variant, tile, class.groups)
 	switch {
 	case !ok:
-		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name), Want: "a tile such as simple/8x16x2 or tiled/16x8x8@256"}
-	case !t.fits(dev, variant):
+		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name),
+			Want: "a tile such as simple/8x16x2, tiled/16x8x8@256 or coopmat/16x16x16/64x64/2x2"}
+	case !t.fits(dev, variant) || variant == convCoopmat && !t.coop.listed(coopMatrices(dev, g.coop)):
 		return "", t, &vk.UnsupportedError{What: op + ", variant " + name, Needs: "a tile that the kernel takes, subgroups and shared memory for it"}
 	}
 	return variant, t, nil
 }
 
 // parseTile reads what stands behind a variant's name.
-func parseTile(variant, text string, groups int) (convTile, bool) {
+func parseTile(dev *vk.Device, variant, text string, groups int) (convTile, bool) {
+	if variant == convCoopmat {
+		return parseCoop(dev, text, groups)
+	}
 	var a, b, c uint32
 	format := "%dx%dx%d"
 	into := []any{&a, &b, &c}
@@ -147,7 +170,7 @@ func (s shippedChoice) cut(dev *vk.Device, variant string, g gemm) convTile {
 		return t
 	case convTiled:
 		for _, line := range s.tiles {
-			t, ok := parseTile(variant, line.tile, s.groups)
+			t, ok := parseTile(dev, variant, line.tile, s.groups)
 			tiles := ceilDiv(gemmM, max(t.rows, 1)) * ceilDiv(gemmN, max(t.cols, 1))
 			if ok && t.fits(dev, variant) && (line.gemmN == 0 || gemmN <= line.gemmN) && (line.gemmM == 0 || gemmM <= line.gemmM) && tiles >= line.least {
 				return t
@@ -187,6 +210,10 @@ func convCandidates(dev *vk.Device, g gemm) []string {
 		if wasted := ceilDiv(gemmN, t.cols)*t.cols - gemmN; t.fits(dev, variant) && 2*wasted <= t.cols && !slices.Contains(names, t.name(variant)) {
 			names = append(names, t.name(variant))
 		}
+	}
+	if variant == convCoopmat {
+		tiled := shippedChoices[deviceClass(dev)].cut(dev, convTiled, g)
+		return append(coopCandidates(dev, first.groups, g), tiled.name(convTiled))
 	}
 	if variant == convUniform {
 		for _, u := range uniformTiles {

@@ -175,10 +175,8 @@ func (k *competition) admit(ctx context.Context, name string, want []result) (*c
 	if err != nil {
 		return nil, err
 	}
-	for i, w := range want {
-		if err := compare(got[i].x, w.x, w.elem); err != nil {
-			return nil, fmt.Errorf("%s: %w", w.name, err)
-		}
+	if err := compareResults(got, want, name, k.shape.Elem); err != nil {
+		return nil, err
 	}
 	calls, warmups := 10, 2 // the first replay of a program measures it
 	if k.t.cpu {
@@ -250,38 +248,7 @@ func (k *competition) expect(ctx context.Context, variant string) (time.Duration
 	return d * time.Duration(pixels) / time.Duration(slice.N*slice.P*slice.Q), err
 }
 
-// result is an output's numbers, merged.
-type result struct {
-	output
-	x []float64
-}
-
-// results runs a variant once on outputs that start as NaN of any element type and reads them.
+// results runs a variant once.
 func (k *competition) results(ctx context.Context, variant string) ([]result, error) {
-	record, outputs, err := k.c.with(k.shape, variant).trial(k.t.dev, k.bufs)
-	if err != nil {
-		return nil, err
-	}
-	rec := k.t.dev.NewRecorder("tuning " + k.c.op())
-	for _, o := range outputs {
-		rec.Fill(o.rng, ^uint32(0))
-	}
-	record(rec)
-	p, err := rec.Build(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer p.Release()
-	if err := p.Run(ctx); err != nil {
-		return nil, err
-	}
-	var all []result
-	for _, o := range outputs {
-		x, err := o.read(k.t.dev)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", o.name, err)
-		}
-		all = append(all, result{o, x})
-	}
-	return all, nil
+	return trialResults(ctx, k.t.dev, k.bufs, k.c.with(k.shape, variant))
 }

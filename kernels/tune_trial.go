@@ -1,9 +1,11 @@
 package kernels
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -199,14 +201,69 @@ func (o output) read(dev *vk.Device) ([]float64, error) {
 	return x, nil
 }
 
+// result is an output's numbers, merged.
+type result struct {
+	output
+	x []float64
+}
+
+// trialResults runs an operation once on outputs that start as NaN of any element type and reads them.
+func trialResults(ctx context.Context, dev *vk.Device, b *trialBuffers, c Tunable) ([]result, error) {
+	record, outputs, err := c.trial(dev, b)
+	if err != nil {
+		return nil, err
+	}
+	rec := dev.NewRecorder("tuning " + c.op())
+	for _, o := range outputs {
+		rec.Fill(o.rng, ^uint32(0))
+	}
+	record(rec)
+	p, err := rec.Build(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Release()
+	if err := p.Run(ctx); err != nil {
+		return nil, err
+	}
+	var all []result
+	for _, o := range outputs {
+		x, err := o.read(dev)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.name, err)
+		}
+		all = append(all, result{o, x})
+	}
+	return all, nil
+}
+
+// compareResults returns an error if the results of a variant are not those wanted, within rounding. operands is the type to
+// which coopmat rounds what it multiplies.
+func compareResults(got, want []result, variant string, operands Elem) error {
+	for i, w := range want {
+		tolerance := w.elem.tolerance()
+		if strings.HasPrefix(variant, convCoopmat) {
+			tolerance += operandTolerance[operands]
+		}
+		if err := compare(got[i].x, w.x, tolerance); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	return nil
+}
+
 // tolerance bounds |got - want| by its product with |want| + rms(want). Sums of up to 2^20 float32 terms in another order stay
 // below 1e-4, and a tap, a row or a channel that is wrong does not; stored as 16 bits a number may round to its neighbour.
 func (e Elem) tolerance() float64 {
 	return [...]float64{F32: 1e-4, F16: 1e-4 + 1.0/1024, BF16: 1e-4 + 1.0/128}[e]
 }
 
-// compare returns an error if got is not want, which is stored as e, within rounding.
-func compare(got, want []float64, e Elem) error {
+// operandTolerance is what rounded operands add to it: the errors of a sum's terms, each of rms 2^-11.3 of the term (bfloat16:
+// 2^-8.3), add up as the terms themselves do, so that they are normal with that share of the results' rms. This is 8 times it.
+var operandTolerance = map[Elem]float64{F16: 1.0 / 320, BF16: 1.0 / 40}
+
+// compare returns an error if got is not want within tolerance.
+func compare(got, want []float64, tolerance float64) error {
 	if len(got) != len(want) {
 		return fmt.Errorf("got %d numbers, want %d", len(got), len(want))
 	}
@@ -216,7 +273,7 @@ func compare(got, want []float64, e Elem) error {
 	}
 	rms := math.Sqrt(sum / float64(max(len(want), 1)))
 	for i, w := range want {
-		if d := math.Abs(got[i] - w); !(d <= e.tolerance()*(math.Abs(w)+rms)) { // also NaN
+		if d := math.Abs(got[i] - w); !(d <= tolerance*(math.Abs(w)+rms)) { // also NaN
 			return fmt.Errorf("number %d is %g, the reference's is %g", i, got[i], w)
 		}
 	}

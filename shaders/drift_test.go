@@ -21,6 +21,9 @@ func TestGenerated(t *testing.T) {
 	out := t.TempDir()
 	msg, err := exec.Command("go", "run", "../tools/glslc", "-dir", ".", "-out", out).CombinedOutput()
 	require.NoError(t, err, "%s", msg)
+	if len(msg) > 0 {
+		t.Logf("%s", msg) // which files were not compiled again
+	}
 
 	names := func(dir string) []string {
 		var all []string

@@ -41,6 +41,11 @@ type Device struct {
 		buffer *Buffer
 	}
 
+	once struct {
+		sync.Mutex
+		done map[string]func() error
+	}
+
 	mu       sync.Mutex
 	closed   bool
 	buffers  map[*Buffer]struct{}
@@ -137,6 +142,25 @@ func (d *Device) Features() []string {
 		}
 	}
 	return out
+}
+
+// Log is Options.Log, never nil.
+func (d *Device) Log() *slog.Logger { return d.log }
+
+// Once runs f, unless it was run under this name before, and returns what f returned then. It is for what is found out
+// about a device by trying: f may use d, Once included, but not under the same name.
+func (d *Device) Once(name string, f func() error) error {
+	d.once.Lock()
+	if d.once.done == nil {
+		d.once.done = map[string]func() error{}
+	}
+	run := d.once.done[name]
+	if run == nil {
+		run = sync.OnceValue(f)
+		d.once.done[name] = run
+	}
+	d.once.Unlock()
+	return run()
 }
 
 // IsCPU reports whether the device is a CPU driver, such as lavapipe.

@@ -39,6 +39,7 @@ layout(std430, set = 0, binding = DY_BINDING + 3) readonly buffer DyKeepBuf { fl
 layout(std430, set = 0, binding = DY_BINDING + 4) readonly buffer DyGateBuf { DY_T dyGate[]; };
 layout(std430, set = 0, binding = DY_BINDING + 5) readonly buffer DyEBuf { DY_T dyE[]; };
 
+const bool DY_Y = DY_BN || DY_ACT != 0; // y is read
 const bool DY_ANY = DY_BN || DY_KEEP || DY_GATE || DY_NOG || DY_ACT != 0;
 
 // DyChannel is what dy of one channel (group) k needs and pixels share.
@@ -47,7 +48,7 @@ struct DyChannel { DY_T mean, scale, beta, b, c; };
 DyChannel dyChannel(uint k, uint KT) {
     DY_T zero = DY_T(0.0);
     DyChannel ch = DyChannel(zero, DY_T(1.0), zero, zero, zero);
-    if (DY_BN || DY_ACT != 0) {
+    if (DY_Y) {
         ch.mean = dyBN[k];
         ch.scale = dyBN[KT + k];
         ch.beta = dyBN[2 * KT + k];
@@ -72,17 +73,23 @@ DyImage dyImage(uint n, uint k, uint KT) {
     return im;
 }
 
-// dyOf returns dy at element i = pixel*KT + k.
-DY_T dyOf(uint i, DyChannel ch, DyImage im) {
-    DY_T dz = DY_T(0.0);
-    if (!DY_NOG) dz = DY_LOAD(g[i]);
+// dyFrom returns dy from loaded elements of g and y.
+DY_T dyFrom(DY_T gi, DY_T yi, DyChannel ch, DyImage im) {
+    DY_T dz = DY_NOG ? DY_T(0.0) : gi;
     if (DY_KEEP) dz *= im.keep;
     if (DY_GATE) dz = dz * im.gate + im.e;
-    DY_T d = DY_T(0.0);
-    if (DY_BN || DY_ACT != 0) d = DY_LOAD(y[i]) - ch.mean;
+    DY_T d = DY_Y ? yi - ch.mean : DY_T(0.0);
     if (DY_ACT != 0) dz *= actGrad(DY_ACT, ch.scale * d + ch.beta);
     if (DY_BN) dz = ch.scale * dz + ch.b * d + ch.c;
     return dz;
+}
+
+// dyOf returns dy at element i = pixel*KT + k.
+DY_T dyOf(uint i, DyChannel ch, DyImage im) {
+    DY_T gi = DY_T(0.0), yi = DY_T(0.0);
+    if (!DY_NOG) gi = DY_LOAD(g[i]);
+    if (DY_Y) yi = DY_LOAD(y[i]);
+    return dyFrom(gi, yi, ch, im);
 }
 
 // dyValue returns dy at element i = pixel*KT + k, a pixel of image n.

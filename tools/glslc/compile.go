@@ -49,12 +49,14 @@ func (ds diagnostics) unique() diagnostics {
 
 // compiler is an installed GLSL compiler.
 type compiler struct {
-	path    string
-	version string // "glslangValidator 11:12.0.0", for the header of generated files
-	shaderc bool   // shaderc's glslc, with its own flags and messages
+	path      string
+	validator string // spirv-val
+	version   string // "glslangValidator 11:12.0.0", for the header of generated files
+	glslang   int    // major version of glslang; 0: it does not say
+	shaderc   bool   // shaderc's glslc, with its own flags and messages
 }
 
-var versionLine = regexp.MustCompile(`(?m)^(?:Glslang Version: |shaderc )(\S+)`)
+var versionLine = regexp.MustCompile(`(?m)^(?:Glslang Version: (?:\d+:)?(\d+)|shaderc )\S*`)
 
 // findCompiler looks for the named program, or for one of the usual names.
 func findCompiler(ctx context.Context, name string) (*compiler, error) {
@@ -74,11 +76,18 @@ func findCompiler(ctx context.Context, name string) (*compiler, error) {
 			return nil, fmt.Errorf("%s --version: got %q, want the version of glslang or shaderc", path, firstLine(out))
 		}
 		c.shaderc = bytes.HasPrefix(out, []byte("shaderc"))
-		c.version = "glslangValidator " + string(m[1])
+		c.version = "glslangValidator " + strings.TrimPrefix(string(m[0]), "Glslang Version: ")
 		if c.shaderc {
-			c.version = "shaderc " + string(m[1])
+			c.version = string(m[0])
+		} else {
+			c.glslang, _ = strconv.Atoi(string(m[1]))
 		}
-		if _, err := exec.LookPath("spirv-val"); err != nil {
+		// A module of new extensions needs a new spirv-val: the one beside the compiler comes first.
+		c.validator, err = exec.LookPath(filepath.Join(filepath.Dir(path), "spirv-val"))
+		if err != nil {
+			c.validator, err = exec.LookPath("spirv-val")
+		}
+		if err != nil {
 			return nil, errors.New("found no spirv-val in PATH; hint: apt-get install spirv-tools")
 		}
 		return c, nil
@@ -134,7 +143,7 @@ func (c *compiler) build(ctx context.Context, dir string, v variant) (*module, d
 	if err := os.WriteFile(spv, m.stripped(), 0o644); err != nil {
 		return nil, nil, err
 	}
-	out, err = exec.CommandContext(ctx, "spirv-val", "--target-env", v.target(), spv).CombinedOutput()
+	out, err = exec.CommandContext(ctx, c.validator, "--target-env", v.target(), spv).CombinedOutput()
 	if err != nil {
 		return fail("spirv-val: %s", strings.ReplaceAll(string(bytes.TrimSpace(out)), "\n", " "))
 	}

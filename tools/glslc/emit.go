@@ -20,7 +20,7 @@ type contract struct {
 
 // common merges the interfaces of a source's variants. The compiler drops what a variant does not use, so a buffer or
 // a specialization constant may be missing in some; what is there must agree.
-func common(g sourceGroup) (contract, error) {
+func common(g *sourceGroup) (contract, error) {
 	var c contract
 	differ := func(i int, what string) error {
 		return fmt.Errorf("%s: variants %s and %s differ in %s: give them sources of their own", g.variants[0].Source,
@@ -68,16 +68,20 @@ func common(g sourceGroup) (contract, error) {
 	return c, nil
 }
 
-// emitSource writes the Go file of one source.
-func emitSource(pkg, version string, g sourceGroup) ([]byte, error) {
+// emitSource writes the Go file of one source; hash is its sourceHash, or empty.
+func emitSource(pkg, hash string, g *sourceGroup) ([]byte, error) {
 	c, err := common(g)
 	if err != nil {
 		return nil, err
 	}
-	stem, src := camel(g.stem()), g.variants[0].Source
+	stem, src := camel(g.stem()), g.source()
 	var w bytes.Buffer
 	p := func(format string, args ...any) { fmt.Fprintf(&w, format, args...) }
-	p("%s from %s with %s; DO NOT EDIT.\n\npackage %s\n\nimport (\n", header, src, version, pkg)
+	p("%s from %s with %s; DO NOT EDIT.\n", header, src, g.compiler.version)
+	if hash != "" {
+		p("%s%s\n", hashLine, hash)
+	}
+	p("\npackage %s\n\nimport (\n", pkg)
 	p("_ \"embed\"\n")
 	if len(c.push) > 0 {
 		p("\"encoding/binary\"\n")

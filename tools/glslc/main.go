@@ -10,9 +10,13 @@
 //
 // Generated files whose variant is gone from variants.toml are deleted. The same compiler gives the same bytes.
 //
+// A source whose variants name a newer compiler than the machine has is not compiled: its generated files stay as they
+// are. They hold a hash of the source, its includes and its variants, and if that is not the present one it is an error. -newer
+// names a compiler for such sources; spirv-val is the one beside a compiler, else the first in PATH.
+//
 // Usage, from the top of the repository:
 //
-//	go run ./tools/glslc [-only REGEXP] [-compiler PROGRAM] [-dir shaders] [-out DIR] [-package NAME]
+//	go run ./tools/glslc [-only REGEXP] [-compiler PROGRAM] [-newer PROGRAM] [-dir shaders] [-out DIR] [-package NAME]
 //
 // It serves shaders of your own as well: give a folder with a variants.toml (shaders/variants.toml describes the form).
 //
@@ -49,6 +53,7 @@ type options struct {
 	dir      string         // folder of variants.toml and the sources
 	out      string         // folder that gets the generated files
 	compiler string         // program; empty: the first that is found
+	newer    string         // program for the sources that it is too old for; empty: none
 	pkg      string         // name of the generated Go package
 	only     *regexp.Regexp // variants to compile; nil: all
 }
@@ -61,6 +66,7 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 	fs.StringVar(&o.dir, "dir", "shaders", "`folder` of variants.toml and the GLSL sources")
 	fs.StringVar(&o.out, "out", "", "`folder` for the generated files (default: the one of -dir)")
 	fs.StringVar(&o.compiler, "compiler", "", "`program`: glslangValidator, or glslc of shaderc (default: the first of them in PATH)")
+	fs.StringVar(&o.newer, "newer", "", "`program` for the sources that need a newer compiler (default: their generated files are kept)")
 	fs.StringVar(&o.pkg, "package", "", "`name` of the generated Go package (default: the folder's name)")
 	only := fs.String("only", "", "compile only variants whose name matches this `regexp`, and their siblings of the same source")
 	if err := fs.Parse(args); err != nil {
@@ -106,29 +112,45 @@ func generate(ctx context.Context, o options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	comp, err := findCompiler(ctx, o.compiler)
-	if err != nil {
+	compilers := make([]*compiler, 1, 2)
+	if compilers[0], err = findCompiler(ctx, o.compiler); err != nil {
 		return err
+	}
+	if o.newer != "" {
+		newer, err := findCompiler(ctx, o.newer)
+		if err != nil {
+			return err
+		}
+		compilers = append(compilers, newer)
 	}
 	chosen := choose(all, o.only)
 	if len(chosen) == 0 && o.only != nil {
 		return fmt.Errorf("no variant of %s matches %q", filepath.Join(o.dir, "variants.toml"), o.only)
 	}
 
-	modules := make([]*module, len(chosen))
-	found := make([]diagnostics, len(chosen))
+	groups := bySource(chosen)
+	var found [][]diagnostics
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.NumCPU())
-	for i, v := range chosen {
-		g.Go(func() (err error) {
-			modules[i], found[i], err = comp.build(gctx, o.dir, v)
-			return err
-		})
+	for _, group := range groups {
+		if i := slices.IndexFunc(compilers, func(c *compiler) bool { return c.glslang >= group.glslang() }); i >= 0 {
+			group.compiler = compilers[i]
+		} else {
+			continue
+		}
+		said := make([]diagnostics, len(group.variants))
+		for i, v := range group.variants {
+			g.Go(func() (err error) {
+				group.modules[i], said[i], err = group.compiler.build(gctx, o.dir, v)
+				return err
+			})
+		}
+		found = append(found, said)
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	ds := slices.Concat(found...).unique()
+	ds := slices.Concat(slices.Concat(found...)...).unique()
 	if ds.failed() {
 		return ds
 	}
@@ -137,8 +159,22 @@ func generate(ctx context.Context, o options, stderr io.Writer) error {
 	}
 
 	files := map[string][]byte{} // by path below o.out
-	for _, group := range bySource(chosen, modules) {
-		text, err := emitSource(o.pkg, comp.version, group)
+	var kept []string
+	for _, group := range groups {
+		if group.compiler == nil {
+			kept = append(kept, group.source())
+			if err := keep(o.dir, group, compilers[0], files); err != nil {
+				return err
+			}
+			continue
+		}
+		hash := ""
+		if group.glslang() > 0 {
+			if hash, err = sourceHash(o.dir, group); err != nil {
+				return err
+			}
+		}
+		text, err := emitSource(o.pkg, hash, group)
 		if err != nil {
 			return err
 		}
@@ -146,6 +182,10 @@ func generate(ctx context.Context, o options, stderr io.Writer) error {
 		for i, v := range group.variants {
 			files["spirv/"+v.Name+".spv"] = group.modules[i].stripped()
 		}
+	}
+	if len(kept) > 0 {
+		fmt.Fprintf(stderr, "glslc: kept what was generated from %s: %s is too old to compile it, and its hash is that of the source\n",
+			strings.Join(kept, ", "), compilers[0].version)
 	}
 	var index []variant // with -only: what was compiled now or earlier, so that the package builds
 	for _, v := range all {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -22,6 +23,7 @@ type variant struct {
 	Needs       []string          `toml:"needs"`       // Vulkan features and extensions
 	Elements    []string          `toml:"elements"`    // also compiled for these element types, as NAME_f16 and NAME_bf16
 	Target      string            `toml:"target"`      // glslang's --target-env; empty: defaultTarget
+	Compiler    string            `toml:"compiler"`    // "glslang 15": the oldest that knows what the source uses; empty: any
 	Description string            `toml:"description"` // one sentence for the Go doc comment
 }
 
@@ -55,7 +57,18 @@ func (v variant) withElement(name string) variant {
 var (
 	variantName = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 	targetName  = regexp.MustCompile(`^vulkan1\.[0-9]+$`)
+	oldest      = regexp.MustCompile(`^glslang ([1-9][0-9]*)$`)
 )
+
+// glslang is the major version of the oldest compiler for v; 0: any.
+func (v variant) glslang() int {
+	m := oldest.FindStringSubmatch(v.Compiler)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
 
 // loadVariants reads variants.toml and returns its variants sorted by name.
 func loadVariants(path string) ([]variant, error) {
@@ -101,6 +114,9 @@ func loadVariants(path string) ([]variant, error) {
 		if v.Target != "" && !targetName.MatchString(v.Target) {
 			bad("variant %s: target is %q, want vulkan1.1 or newer", v.Name, v.Target)
 		}
+		if v.Compiler != "" && v.glslang() == 0 {
+			bad("variant %s: compiler is %q, want the oldest version, as \"glslang 15\"", v.Name, v.Compiler)
+		}
 		for _, e := range v.Elements {
 			if _, ok := elements[e]; !ok {
 				bad("variant %s: element type is %q, want f16 or bf16", v.Name, e)
@@ -126,32 +142,36 @@ func loadVariants(path string) ([]variant, error) {
 	return file.Variant, nil
 }
 
-// sourceGroup is all variants of one source, with their modules.
+// sourceGroup is all variants of one source. One compiler compiles them.
 type sourceGroup struct {
 	variants []variant
-	modules  []*module
+	compiler *compiler // nil: none is new enough
+	modules  []*module // of the variants, once they are compiled
 }
 
-func (g sourceGroup) stem() string { return g.variants[0].stem() }
+func (g sourceGroup) source() string { return g.variants[0].Source }
+func (g sourceGroup) stem() string   { return g.variants[0].stem() }
 
-// bySource groups variants, and the modules beside them, by source, in order of the source's name.
-func bySource(vs []variant, ms []*module) []sourceGroup {
+// glslang is the major version of the oldest compiler for all variants; 0: any.
+func (g sourceGroup) glslang() int {
+	n := 0
+	for _, v := range g.variants {
+		n = max(n, v.glslang())
+	}
+	return n
+}
+
+// bySource groups variants by source, in order of the source's name.
+func bySource(vs []variant) []*sourceGroup {
 	groups := map[string]*sourceGroup{}
-	var names []string
-	for i, v := range vs {
+	for _, v := range vs {
 		g := groups[v.Source]
 		if g == nil {
 			g = &sourceGroup{}
 			groups[v.Source] = g
-			names = append(names, v.Source)
 		}
 		g.variants = append(g.variants, v)
-		g.modules = append(g.modules, ms[i])
+		g.modules = append(g.modules, nil)
 	}
-	slices.Sort(names)
-	out := make([]sourceGroup, len(names))
-	for i, name := range names {
-		out[i] = *groups[name]
-	}
-	return out
+	return slices.SortedFunc(maps.Values(groups), func(a, b *sourceGroup) int { return strings.Compare(a.source(), b.source()) })
 }

@@ -1,0 +1,212 @@
+package kernels
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/seed-8d806880/vkeffnet/shaders"
+	"github.com/seed-8d806880/vkeffnet/vk"
+)
+
+// coopTile is how the coopmat variants cut a GEMM: workgroups of rows x cols outputs, gridM x gridN subgroups, matrices of
+// matM x matN x matK. include/coopmat.glsl derives the same sizes. Written behind "coopmat/" it is
+// "16x16x16/64x64/2x2", optionally with "@groups".
+type coopTile struct {
+	matM, matN, matK uint32
+	rows, cols       uint32
+	gridM, gridN     uint32
+	subgroup         uint32 // invocations that hold a matrix
+}
+
+func (t coopTile) String() string {
+	return fmt.Sprintf("%dx%dx%d/%dx%d/%dx%d", t.matM, t.matN, t.matK, t.rows, t.cols, t.gridM, t.gridN)
+}
+
+// newCoopTile returns the tile as a convTile. A matrix is held by the smallest subgroup that the device has, except that
+// Intel's of 8 rows and 16 columns are those of subgroups of 16, whatever smaller ones there are.
+func newCoopTile(dev *vk.Device, t coopTile, groups int) convTile {
+	l := dev.Limits()
+	t.subgroup = l.SubgroupMin
+	if t.matM == 8 && t.matN == 16 {
+		t.subgroup = min(max(16, l.SubgroupMin), l.SubgroupMax)
+	}
+	return convTile{coop: t, rows: int(t.rows), cols: int(t.cols), groups: groups}
+}
+
+// parseCoop reads what stands behind "coopmat/".
+func parseCoop(dev *vk.Device, text string, groups int) (convTile, bool) {
+	var t coopTile
+	format := "%dx%dx%d/%dx%d/%dx%d"
+	into := []any{&t.matM, &t.matN, &t.matK, &t.rows, &t.cols, &t.gridM, &t.gridN}
+	if strings.Contains(text, "@") {
+		format, into = format+"@%d", append(into, &groups)
+	}
+	_, err := fmt.Sscanf(text, format, into...)
+	c := newCoopTile(dev, t, groups)
+	return c, err == nil && groups > 0 && strings.HasPrefix(c.name(convCoopmat), convCoopmat+"/"+text)
+}
+
+// listed reports whether the tile's matrices are among all.
+func (t coopTile) listed(all []vk.CoopMat) bool {
+	return slices.ContainsFunc(all, func(m vk.CoopMat) bool { return m.M == t.matM && m.N == t.matN && m.K == t.matK })
+}
+
+func (t coopTile) threads() uint32 { return t.gridM * t.gridN * t.subgroup }
+func (t coopTile) tilesM() uint32  { return t.rows / (t.gridM * t.matM) }
+func (t coopTile) tilesN() uint32  { return t.cols / (t.gridN * t.matN) }
+
+// coopSlice is SLICE of coopmat.glsl.
+const coopSlice = 32
+
+// fits reports whether the shaders of all three passes take the tile and the device has room for it.
+func (t coopTile) fits(dev *vk.Device) bool {
+	l, threads := dev.Limits(), t.threads()
+	switch {
+	case min(threads, t.matM, t.matN, t.matK) == 0 || threads > l.Invocations:
+		return false
+	case t.matM%8 != 0 || t.matN%8 != 0 || t.matK%8 != 0 || coopSlice%t.matK != 0:
+		return false
+	case t.tilesM() == 0 || t.rows%(t.gridM*t.matM) != 0 || t.tilesN() == 0 || t.cols%(t.gridN*t.matN) != 0:
+		return false
+	case t.tilesM()*t.tilesN() > 16: // registers, and the code is unrolled
+		return false
+	case threads < t.cols/4 || threads%(coopSlice/8) != 0 || threads%(t.rows/8) != 0 || threads%(t.cols/8) != 0:
+		return false
+	}
+	a := max(t.rows*(coopSlice/8+1), coopSlice*(t.rows/8+1)) // of fwd and dgrad, of wgrad
+	b := coopSlice * (t.cols/8 + 1)
+	band := t.gridM * t.matM * (t.cols/4 + 1)
+	return 16*max(a+b, band, 3*threads) <= l.SharedBytes
+}
+
+// coopElem is the type of the matrices that could hold what the convolution multiplies; F32: there are none.
+func (c Conv) coopElem() Elem {
+	if c.C%8 != 0 {
+		return F32
+	}
+	return c.Elem
+}
+
+// coopMatrices are the shapes of matrices of e that the device lists and the coopmat variants take, the largest first.
+func coopMatrices(dev *vk.Device, e Elem) []vk.CoopMat {
+	if e == F32 {
+		return nil
+	}
+	for _, need := range e.pick(nil, &shaders.ConvFwdCoopmatF16, &shaders.ConvFwdCoopmatBf16).Needs {
+		if !dev.Has(need) {
+			return nil
+		}
+	}
+	list := slices.DeleteFunc(dev.Info().CoopMat, func(m vk.CoopMat) bool {
+		return m.A != e.String() || m.B != e.String() || m.C != "f32" || m.D != "f32" || m.Scope != "subgroup" || m.M%8 != 0 || m.N%8 != 0 || m.K%8 != 0 || coopSlice%m.K != 0
+	})
+	slices.SortStableFunc(list, func(a, b vk.CoopMat) int { return cmp.Compare(b.M*b.N*b.K, a.M*a.N*a.K) })
+	return list
+}
+
+// coopCuts are the tiles and grids of subgroups that are tried.
+var coopCuts = []coopTile{
+	{rows: 128, cols: 128, gridM: 2, gridN: 4},
+	{rows: 128, cols: 64, gridM: 4, gridN: 2},
+	{rows: 64, cols: 64, gridM: 2, gridN: 2},
+	{rows: 128, cols: 32, gridM: 4, gridN: 1},
+	{rows: 64, cols: 32, gridM: 2, gridN: 1},
+	{rows: 32, cols: 64, gridM: 1, gridN: 2},
+	{rows: 128, cols: 16, gridM: 4, gridN: 1},
+	{rows: 32, cols: 32, gridM: 1, gridN: 1},
+	{rows: 32, cols: 32, gridM: 2, gridN: 2},
+	{rows: 16, cols: 16, gridM: 2, gridN: 2},
+	{rows: 16, cols: 16, gridM: 1, gridN: 1},
+}
+
+// coopTiles are the tiles of one shape of matrices that fit the device, the one that should be fastest first: of least
+// waves of workgroups, times what a workgroup's slice costs. That is the multiplications of rows x cols, and its loads,
+// which are of rows + cols and weigh as much as the multiplications of 128 x 128 do.
+func coopTiles(dev *vk.Device, m vk.CoopMat, groups int, g gemm) (tiles []convTile) {
+	for _, cut := range coopCuts {
+		cut.matM, cut.matN, cut.matK = m.M, m.N, m.K
+		// A CPU driver takes a third of a second to compile a product of matrices.
+		if t := newCoopTile(dev, cut, groups); t.fits(dev, convCoopmat) && !(dev.IsCPU() && t.coop.tilesM()*t.coop.tilesN() > 1) {
+			tiles = append(tiles, t)
+		}
+	}
+	cost := func(t convTile) int {
+		waves := ceilDiv(ceilDiv(g.m, t.rows)*ceilDiv(g.n, t.cols), groups)
+		return waves * (t.rows*t.cols + 64*(t.rows+t.cols))
+	}
+	slices.SortStableFunc(tiles, func(a, b convTile) int { return cmp.Compare(cost(a), cost(b)) })
+	return tiles
+}
+
+// cutCoop chooses the tile of a GEMM; matrices are in order of preference.
+func cutCoop(dev *vk.Device, matrices []vk.CoopMat, groups int, g gemm) (convTile, bool) {
+	for _, m := range matrices {
+		if tiles := coopTiles(dev, m, groups, g); len(tiles) > 0 {
+			return tiles[0], true
+		}
+	}
+	return convTile{}, false
+}
+
+// coopCandidates are the tiles that a Tuner may choose from: the best few of every shape of matrices.
+func coopCandidates(dev *vk.Device, groups int, g gemm) (names []string) {
+	for i, m := range provenMatrices(dev, g.coop) {
+		tiles := coopTiles(dev, m, groups, g)
+		for _, t := range tiles[:min(len(tiles), max(4-2*i, 0))] {
+			names = append(names, t.name(convCoopmat))
+		}
+	}
+	return names
+}
+
+// provenMatrices are the coopMatrices with which the device's driver was seen to convolve right: drivers list what they
+// cannot do. Each is tried once in the life of dev, on a small convolution; a wrong one is logged as a warning.
+func provenMatrices(dev *vk.Device, e Elem) []vk.CoopMat {
+	return slices.DeleteFunc(coopMatrices(dev, e), func(m vk.CoopMat) bool {
+		return dev.Once(fmt.Sprintf("kernels: self-check of matrices %v", m), func() error { return checkMatrices(dev, e, m) }) != nil
+	})
+}
+
+// checkMatrices compares the passes of a convolution by matrices of this shape with those by the tiled variant. A device
+// that only compiles has nothing to compare.
+func checkMatrices(dev *vk.Device, e Elem, m vk.CoopMat) error {
+	if dev.Info().MemoryBytes == 0 {
+		return nil
+	}
+	conv := NewConv(2, 9, 7, 40, 24, 3, 2, PadSame)
+	conv.Elem = e
+	t, ok := cutCoop(dev, []vk.CoopMat{m}, 1, gemm{m: conv.N * conv.P * conv.Q, n: conv.K})
+	if !ok {
+		return fmt.Errorf("no tile of matrices of %dx%dx%d fits the device", m.M, m.N, m.K)
+	}
+	for _, op := range []Tunable{
+		ConvFwdConfig{Conv: conv, In: Pending{BN: true, Act: SiLU}, Stats: true},
+		ConvDgradConfig{Conv: conv, DY: GradIn{BN: true}, Sink: Sink{Act: SiLU}},
+		ConvWgradConfig{Conv: conv, DY: GradIn{BN: true}, In: Pending{BN: true, Act: SiLU}},
+	} {
+		if err := compareVariants(dev, op, convTiled, t.name(convCoopmat)); err != nil {
+			dev.Log().Warn("cooperative matrices are not used", "shape", fmt.Sprintf("%dx%dx%d", m.M, m.N, m.K), "type", m.A,
+				"operation", op.op(), "reason", err)
+			return err
+		}
+	}
+	return nil
+}
+
+// compareVariants returns an error if two variants of an operation give different results.
+func compareVariants(dev *vk.Device, c Tunable, reference, variant string) error {
+	b := newTrialBuffers(dev, c.shape().Elem)
+	defer b.release()
+	want, err := trialResults(context.Background(), dev, b, c.with(c.shape(), reference))
+	if err != nil {
+		return err
+	}
+	got, err := trialResults(context.Background(), dev, b, c.with(c.shape(), variant))
+	if err != nil {
+		return err
+	}
+	return compareResults(got, want, variant, c.shape().Elem)
+}
