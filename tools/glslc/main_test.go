@@ -280,6 +280,82 @@ func TestOnlyAndOrphans(t *testing.T) {
 	assert.Equal(t, "glslc: error: no variant of shaders/variants.toml matches \"nobody\"\n", msg)
 }
 
+// What an older compiler cannot compile stays as it was generated, as long as it is of the same source.
+func TestCompilerTooOld(t *testing.T) {
+	files := map[string]string{
+		"shaders/variants.toml":      table("a", "a.comp", `compiler = "glslang 1"`) + table("b", "b.comp"),
+		"shaders/a.comp":             "#version 450\n#extension GL_GOOGLE_include_directive : require\n#include \"half.glsl\"\n" + comp("", "y[1] = HALF;")[len("#version 450\n"):],
+		"shaders/b.comp":             comp("", ""),
+		"shaders/include/half.glsl":  "#include \"value.glsl\"\n",
+		"shaders/include/value.glsl": "#define HALF 0.5\n",
+	}
+	project(t, files)
+	code, msg := glslc()
+	require.Zero(t, code, msg)
+	old := strings.Replace(files["shaders/variants.toml"], "glslang 1", "glslang 999", 1)
+	write := func(name, text string) { require.NoError(t, os.WriteFile(name, []byte(text), 0o644)) }
+	write("shaders/variants.toml", old)
+	before := tree(t)
+	assert.Contains(t, before["shaders/za.go"], "\n"+hashLine)
+	assert.NotContains(t, before["shaders/zb.go"], hashLine, "any compiler will do")
+
+	code, msg = glslc()
+	require.Zero(t, code, msg)
+	assert.Contains(t, msg, "glslc: kept what was generated from a.comp: glslangValidator ")
+	assert.Equal(t, before, tree(t))
+	code, msg = glslc("-out", "elsewhere")
+	require.Zero(t, code, msg)
+	for _, name := range []string{"za.go", "spirv/a.spv", "zindex.go"} {
+		assert.Equal(t, before["shaders/"+name], tree(t)["elsewhere/"+name], name)
+	}
+	require.NoError(t, os.RemoveAll("elsewhere"))
+
+	for name, text := range map[string]string{
+		"shaders/a.comp":             files["shaders/a.comp"] + "\n",
+		"shaders/include/half.glsl":  files["shaders/include/half.glsl"] + "\n",
+		"shaders/include/value.glsl": "#define HALF 0.25\n",
+		"shaders/variants.toml":      strings.Replace(old, "tests this tool", "is another", 1),
+	} {
+		was := before[name]
+		write(name, text)
+		code, msg = glslc()
+		assert.Equal(t, 1, code, name)
+		assert.Contains(t, msg, "shaders/a.comp:1: error: za.go was generated from another source: hash ", name)
+		assert.Contains(t, msg, "hint: go run ./tools/glslc -newer PROGRAM, with glslang 999 or newer", name)
+		write(name, was)
+	}
+	require.NoError(t, os.Remove("shaders/spirv/a.spv"))
+	code, msg = glslc()
+	assert.Equal(t, 1, code)
+	assert.Contains(t, msg, "spirv/a.spv is missing")
+
+	// A newer compiler: this one under another number.
+	real, err := exec.LookPath("glslangValidator")
+	if err != nil {
+		real, err = exec.LookPath("glslang")
+	}
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile("newer", []byte("#!/bin/sh\n[ \"$1\" = --version ] && { echo Glslang Version: 11:999.1.0; exit; }\nexec "+real+" \"$@\"\n"), 0o755))
+	newer, err := filepath.Abs("newer")
+	require.NoError(t, err)
+	write("shaders/include/value.glsl", "#define HALF 0.25\n")
+	code, msg = glslc("-newer", newer)
+	require.Zero(t, code, msg)
+	after := tree(t)
+	assert.Empty(t, msg)
+	assert.Contains(t, after["shaders/za.go"], "with glslangValidator 11:999.1.0; DO NOT EDIT.")
+	assert.Equal(t, before["shaders/zb.go"], after["shaders/zb.go"], "the first compiler compiles what it can")
+	assert.NotEqual(t, before["shaders/spirv/a.spv"], after["shaders/spirv/a.spv"])
+	code, msg = glslc()
+	require.Zero(t, code, msg)
+	assert.Equal(t, after, tree(t))
+
+	write("shaders/variants.toml", strings.Replace(old, "glslang 999", "clang 3", 1))
+	code, msg = glslc()
+	assert.Equal(t, 1, code)
+	assert.Contains(t, msg, `compiler is "clang 3", want the oldest version, as "glslang 15"`)
+}
+
 func TestUsageAndMissingTools(t *testing.T) {
 	project(t, map[string]string{"shaders/variants.toml": table("a", "a.comp"), "shaders/a.comp": comp("", "")})
 	for _, args := range [][]string{{"-nonsense"}, {"argument"}, {"-only", "("}} {
