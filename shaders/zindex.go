@@ -19,6 +19,7 @@ var All = []*vk.Shader{
 	&BnBackward,
 	&BnBackwardSe,
 	&BnFinalize,
+	&CeilingCoopmat,
 	&CeilingCopy,
 	&CeilingFma,
 	&ConvBwdTiled,

@@ -57,7 +57,7 @@ the rate so far, or the device's memory, are shown as skipped. --plot draws it.
 
 GFLOP/s and GB/s count what the mathematics needs and the bytes of the ranges that are read and
 written. The ceilings are measured in the same run: bandwidth by a copy, arithmetic by
-multiply-adds in registers.
+multiply-adds in registers, matrix by products of cooperative matrices, where the device has them.
 OF CEILING is the time that the ceiling which binds a dispatch allows over the time that it took,
 and names that ceiling; of several dispatches it is the sum of what each is allowed. A share above
 100% means that data stayed in a cache.

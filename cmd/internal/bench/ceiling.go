@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"strings"
 	"sync"
@@ -82,14 +83,18 @@ const (
 	copyBytesCPU = 32 << 20
 )
 
-// MeasureCeiling measures both ceilings by device timestamps. It takes well under a second on a GPU.
+// MeasureCeiling measures the ceilings by device timestamps. It takes well under a second on a GPU.
 func MeasureCeiling(ctx context.Context, dev *vk.Device) (Ceiling, error) {
 	gbps, err := bandwidth(ctx, dev)
 	if err != nil {
 		return Ceiling{}, err
 	}
 	gflops, err := arithmetic(ctx, dev)
-	return Ceiling{GFLOPS: gflops, GBps: gbps}, err
+	if err != nil {
+		return Ceiling{}, err
+	}
+	matrices, err := coopMats(ctx, dev)
+	return Ceiling{GFLOPS: gflops, GBps: gbps, CoopMatGFLOPS: matrices}, err
 }
 
 // bandwidth is the better of a buffer copy and a copying shader, in 10^9 bytes read and written a second.
@@ -139,17 +144,82 @@ func arithmetic(ctx context.Context, dev *vk.Device) (float64, error) {
 		return 0, err
 	}
 	defer out.Release()
-	for iterations := uint32(16); ; iterations *= 4 {
+	return rate(ctx, dev, int64(invocations)*flopsPerIteration, func(iterations uint32) vk.Call {
 		params := shaders.CeilingFmaParams{Iterations: iterations, A: 0.5, B: 1}
+		return vk.Call{Shader: &shaders.CeilingFma, Spec: spec.Words(), Push: params.Bytes(),
+			Bind: shaders.CeilingFmaBindings{Y: out.Range()}.Ranges(), Groups: [3]uint32{groups, 1, 1}, Label: "arithmetic ceiling"}
+	})
+}
+
+// coopMats is the rate of products of float16 matrices with float32 sums, of the fastest shape that the device lists, in 10^9
+// operations a second; 0 if there is none.
+func coopMats(ctx context.Context, dev *vk.Device) (float64, error) {
+	for _, need := range shaders.CeilingCoopmat.Needs {
+		if !dev.Has(need) {
+			return 0, nil
+		}
+	}
+	best, lim := 0.0, dev.Limits()
+	for _, m := range dev.Info().CoopMat {
+		if m.A != "f16" || m.B != "f16" || m.C != "f32" || m.D != "f32" || m.Scope != "subgroup" {
+			continue
+		}
+		// Shapes of 8 x 16 are Intel's for subgroups of 16, whatever smaller ones there are.
+		subgroup := lim.SubgroupMin
+		if m.M == 8 && m.N == 16 {
+			subgroup = min(max(16, lim.SubgroupMin), lim.SubgroupMax)
+		}
+		r, err := coopMat(ctx, dev, m, subgroup)
+		if err != nil {
+			return 0, err
+		}
+		best = max(best, r)
+	}
+	return best, nil
+}
+
+// coopMat is the rate of one shape.
+func coopMat(ctx context.Context, dev *vk.Device, m vk.CoopMat, subgroup uint32) (float64, error) {
+	const productsPerIteration = 4 * 4 // UNROLL x chains of ceiling_coopmat.comp
+	local, groups := min(128, dev.Limits().Invocations)/subgroup*subgroup, uint32(4096)
+	if dev.IsCPU() {
+		groups = 256
+	}
+	spec := shaders.CeilingCoopmatSpec{LocalX: local, MatM: m.M, MatN: m.N, MatK: m.K}
+	subgroups := int64(groups) * int64(local/subgroup)
+	in, err := dev.NewBuffer("matrices", 4*int64(m.K)*int64(m.M+m.N), vk.DeviceMemory)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Release()
+	halves := bytes.Repeat([]byte{0, 0x38, 0, 0x34}, int(in.Size()/4)) // 0.5 and 0.25
+	if err := dev.Upload(in.Range(), halves); err != nil {
+		return 0, err
+	}
+	out, err := dev.NewBuffer("sums of products", 4*subgroups*int64(m.M)*int64(m.N), vk.DeviceMemory)
+	if err != nil {
+		return 0, err
+	}
+	defer out.Release()
+	flops := subgroups * productsPerIteration * 2 * int64(m.M) * int64(m.N) * int64(m.K)
+	return rate(ctx, dev, flops, func(iterations uint32) vk.Call {
+		params := shaders.CeilingCoopmatParams{Iterations: iterations}
+		return vk.Call{Shader: &shaders.CeilingCoopmat, Spec: spec.Words(), Push: params.Bytes(), SubgroupSize: subgroup,
+			Bind: shaders.CeilingCoopmatBindings{X: in.Range(), Y: out.Range()}.Ranges(), Groups: [3]uint32{groups, 1, 1}, Label: "matrix ceiling"}
+	})
+}
+
+// rate runs a call of ever more iterations until it takes ceilingTime, and returns 10^9 operations a second.
+func rate(ctx context.Context, dev *vk.Device, flopsPerIteration int64, call func(iterations uint32) vk.Call) (float64, error) {
+	for iterations := uint32(1); ; iterations *= 4 {
 		rec := dev.NewRecorder("arithmetic ceiling")
-		rec.Dispatch(vk.Call{Shader: &shaders.CeilingFma, Spec: spec.Words(), Push: params.Bytes(),
-			Bind: shaders.CeilingFmaBindings{Y: out.Range()}.Ranges(), Groups: [3]uint32{groups, 1, 1}, Label: "arithmetic ceiling"})
+		rec.Dispatch(call(iterations))
 		times, err := bestTimes(ctx, rec)
 		if err != nil {
 			return 0, err
 		}
 		if times[0] >= ceilingTime || iterations >= 1<<24 {
-			return float64(invocations) * float64(iterations) * flopsPerIteration / float64(times[0].Nanoseconds()), nil
+			return float64(flopsPerIteration) * float64(iterations) / float64(times[0].Nanoseconds()), nil
 		}
 	}
 }
