@@ -93,6 +93,7 @@ type trainer struct {
 	progress   *Progress
 	compiling  *Compiling
 	waiting    atomic.Bool // for what is compiled: it is worth showing
+	begun      bool        // the first step of this call is done
 	step       int         // steps done
 	skippedRow int         // steps skipped since the last one that was not
 	bestTop1   float64
@@ -518,6 +519,10 @@ func (t *trainer) loop(ctx context.Context) (err error) {
 // record takes down the figures of a finished step.
 func (t *trainer) record(f *flight, out []byte) error {
 	s := f.batch.StepSettings
+	if !t.begun {
+		t.begun = true
+		t.o.Log.Info("first step", "after", time.Since(t.start), "kernels", t.dev.CompileStats().Pipelines)
+	}
 	w := &t.window
 	w.steps++
 	if word(out, 4) != 0 {

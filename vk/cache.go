@@ -9,16 +9,18 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 	"unsafe"
 
 	vulkan "github.com/vulkan-go/vulkan"
 )
 
-// saver writes the pipeline cache to disk in the background, after every Build that created pipelines: a process that is
-// killed later need not compile again.
+// saver writes the pipeline cache to disk in the background, after a Build that created pipelines: a process that is killed
+// later need not compile again. Builds that follow one another fast, as when kernels are tuned, are written together.
 type saver struct {
 	disk  diskCache
 	group sync.WaitGroup
+	quit  chan struct{} // closed when no Build follows
 
 	mu    sync.Mutex
 	count int   // pipelines that the file knows of
@@ -26,6 +28,9 @@ type saver struct {
 	off   bool  // it has failed
 	err   error // the first one of a Vulkan call
 }
+
+// saveEvery is the least time between two writes.
+const saveEvery = 500 * time.Millisecond
 
 // saveSoon writes the cache if pipelines have been created since it was last written.
 func (ps *pipelines) saveSoon(d *Device) {
@@ -52,6 +57,10 @@ func (ps *pipelines) saveSoon(d *Device) {
 			if err := s.disk.save(d, ps.cache); err != nil {
 				s.fail(d, err)
 			}
+			select {
+			case <-time.After(saveEvery):
+			case <-s.quit:
+			}
 		}
 	}()
 }
@@ -70,6 +79,7 @@ func (s *saver) fail(d *Device, err error) {
 
 // wait waits until all is written; no Build may follow.
 func (s *saver) wait() error {
+	close(s.quit)
 	s.group.Wait()
 	return s.err
 }

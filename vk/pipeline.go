@@ -66,6 +66,7 @@ func (ps *pipelines) init(d *Device, dir string) error {
 	ps.setLayouts = map[int]vulkan.DescriptorSetLayout{}
 	ps.layouts = map[[2]uint32]vulkan.PipelineLayout{}
 	ps.all = map[pipelineKey]*pipeline{}
+	ps.saver.quit = make(chan struct{})
 	data := ps.saver.disk.load(d, dir)
 	cache, err := d.newPipelineCache(data)
 	ps.cache = cache
