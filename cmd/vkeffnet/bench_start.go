@@ -77,9 +77,10 @@ func (r *benchRun) startOnce(ctx context.Context, dir string) (*startJSON, error
 		return nil, err
 	}
 	var one startJSON
-	if err := json.Unmarshal(out.Bytes(), &one); err != nil || len(one.Results) != 1 {
+	if err := json.Unmarshal(out.Bytes(), &one); err != nil || len(one.Results) != 1 || one.Results[0].Startup == nil {
 		return nil, fmt.Errorf("%s %v said %q, want one result: %w", program, os.Args[1:], out.Bytes(), err)
 	}
+	one.Results[0].CPUMS = float64(cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()) / float64(time.Millisecond)
 	return &one, nil
 }
 
@@ -133,6 +134,7 @@ func printStart(w io.Writer, results []bench.Result) error {
 	}
 	row("second step", func(r bench.Result) string { return benchMillis(r.SecondMS) })
 	row("pipelines, all threads", func(r bench.Result) string { return benchMillis(r.PipelinesWork) })
+	row("CPU time of all", func(r bench.Result) string { return benchMillis(r.CPUMS) })
 	row("pipelines created", func(r bench.Result) string { return strconv.Itoa(r.Pipelines) })
 	row("threads", func(r bench.Result) string { return strconv.Itoa(r.Threads) })
 	return t.Write(w)

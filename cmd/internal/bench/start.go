@@ -24,6 +24,8 @@ type Startup struct {
 	Pipelines     int     `json:"pipelines"`
 	PipelinesWork float64 `json:"pipelines_work_ms"` // creating them, over all threads
 	Threads       int     `json:"threads"`
+
+	CPUMS float64 `json:"cpu_ms"` // of the whole process on all processors: what a busy machine does not change
 }
 
 // Start runs the first two steps of the work c in a process that was started at begin and has done nothing yet. open opens
