@@ -2,7 +2,8 @@ package kernels
 
 import (
 	"fmt"
-	"math"
+	"slices"
+	"strings"
 
 	"github.com/seed-8d806880/vkeffnet/shaders"
 	"github.com/seed-8d806880/vkeffnet/vk"
@@ -14,6 +15,8 @@ type ConvBwdConfig struct {
 	Conv Conv
 	DY   GradIn // how dy is built from its parts
 	Sink Sink   // what happens to du: Act with its sums, or SE; Add may be set
+	// Variant is "simple" or "tiled", with or without a tile (bwdTile); empty: the shipped choice for the device.
+	Variant string
 }
 
 // ConvBwdArgs are the buffers of ConvBwd.
@@ -40,6 +43,7 @@ type ConvBwdArgs struct {
 // gemmN = C. A workgroup owns a block of columns and all K, so that no partial sum of du leaves it.
 type ConvBwd struct {
 	cfg     ConvBwdConfig
+	variant string
 	tile    bwdTile
 	segment int // pixels whose sums are taken together: of an image with SE, of all of a call else
 	chunk   int // images per call
@@ -61,46 +65,8 @@ func CanConvBwd(c Conv, in Pending, s Sink) bool {
 		in == Pending{BN: true, Act: s.Act, Gate: s.SE} && s.Act != NoAct && !s.SumsOnly && !s.Keep
 }
 
-// bwdTile is how conv_bwd_tiled cuts its work: threadsN x threadsM invocations own 4*threadsN columns and tiles of rows
-// pixels; an invocation sums tileM rows of du over every splitK-th vec4 of k.
-type bwdTile struct {
-	threadsN, threadsM, tileM, splitK, rows int
-}
-
-func (t bwdTile) cols() int { return 4 * t.threadsN }
-
-// cutConvBwd chooses the tile for K output channels and segments of so many pixels.
-func cutConvBwd(dev *vk.Device, k, segment int) bwdTile {
-	l := dev.Limits()
-	threadsN, threadsM := 16, 16
-	if l.Invocations < 256 {
-		threadsN = 8
-	}
-	// 32 KiB: two workgroups share the 64 KiB of a compute unit.
-	shared := min(int(l.SharedBytes), 32<<10)
-	// Sixteen rows give every invocation one for the sink; where memory is too small, eight.
-	for _, try := range []struct{ tileM, rows int }{{4, 16}, {2, 16}, {4, 8}, {2, 8}} {
-		var best bwdTile
-		least := math.MaxInt
-		for splitK := 1; splitK <= threadsM/2; splitK *= 2 {
-			rows, threads := threadsM/splitK*try.tileM, threadsN*threadsM
-			if rows < try.rows || 16*max(rows*(k/4+1)+threads*try.tileM, 3*threads) > shared {
-				continue
-			}
-			// Rows beyond the segment are wasted, and the barriers of a tile cost about as much as two rows.
-			if cost := ceilDiv(segment, rows) * (rows + 2); cost < least {
-				best, least = bwdTile{threadsN, threadsM, try.tileM, splitK, rows}, cost
-			}
-		}
-		if least < math.MaxInt {
-			return best
-		}
-	}
-	panic("kernels: internal error: no tile of conv bwd fits")
-}
-
-// NewConvBwd cuts the work. It returns a *ShapeError if cfg is not what CanConvBwd tells, and a *vk.UnsupportedError if
-// one image, or the weights, exceed Limits.MaxRange.
+// NewConvBwd chooses a variant and cuts the work. It returns a *ShapeError if cfg is not what CanConvBwd tells, and a
+// *vk.UnsupportedError if the device lacks what the forced variant needs or one image, or the weights, exceed Limits.MaxRange.
 func NewConvBwd(dev *vk.Device, cfg ConvBwdConfig) (*ConvBwd, error) {
 	c, sink := cfg.Conv, cfg.Sink
 	if err := c.check(dev, convBwdOp); err != nil {
@@ -122,11 +88,13 @@ func NewConvBwd(dev *vk.Device, cfg ConvBwdConfig) (*ConvBwd, error) {
 	if sink.SE {
 		o.segment = c.H * c.W
 	}
-	o.tile = cutConvBwd(dev, c.K, o.segment)
+	if o.variant, o.tile, err = cutConvBwd(dev, cfg.Variant, c.K, chunk*c.H*c.W, o.segment); err != nil {
+		return nil, err
+	}
 
 	// As ConvWgrad: a split adds K*C to what is written and read again: at least 64 pixels each, no more than keep the device
 	// busy, and where 64 workgroups do not, no more than an eighth of what x and dy take.
-	groups, blocks := shippedChoices[deviceClass(dev)].groups, ceilDiv(c.C, o.tile.cols())
+	groups, blocks := shippedChoices[deviceClass(dev)].groups, ceilDiv(c.C, o.tile.cols)
 	eighth := (x + y) * int64(chunk) / (16 * c.WBytes())
 	splits := max(min(groups/blocks, chunk*c.H*c.W/64, max(64/blocks, int(eighth))), 1)
 	rowTiles := ceilDiv(o.segment, o.tile.rows)
@@ -178,6 +146,9 @@ func (o *ConvBwd) imageSums() int64 {
 // Parts is the number of parts of Sums, with SE per image.
 func (o *ConvBwd) Parts() int { return o.parts }
 
+// Variant is the chosen variant.
+func (o *ConvBwd) Variant() string { return o.variant }
+
 // SumsBytes is the size of Sums.
 func (o *ConvBwd) SumsBytes() int64 { return int64(o.segments(o.cfg.Conv.N)) * o.imageSums() }
 
@@ -211,8 +182,9 @@ func (o *ConvBwd) Record(rec *vk.Recorder, a ConvBwdArgs) {
 		if sink.SE {
 			part, sums = 0, imageSlice(sums, o.imageSums(), n, images)
 		}
+		// The variants have the same push block and bindings: conv_bwd.glsl.
 		params := shaders.ConvBwdTiledParams{
-			Hw: uint32(c.H * c.W), N0: uint32(n), C4: uint32(c.C / 4), Rows: uint32(images * c.H * c.W / segments),
+			Hw: uint32(c.H * c.W), N0: uint32(n), C: uint32(c.C), Rows: uint32(images * c.H * c.W / segments),
 			Tiles: uint32(o.tiles), Parts: uint32(total / segments), Part0: uint32(part), Total: uint32(total),
 			Runs: uint32(o.runs), Split0: uint32(split),
 		}
@@ -224,9 +196,8 @@ func (o *ConvBwd) Record(rec *vk.Recorder, a ConvBwdArgs) {
 		}
 		splits := o.chunkSplits(images)
 		rec.Dispatch(vk.Call{
-			Shader: c.Elem.pick(&shaders.ConvBwdTiled, &shaders.ConvBwdTiledF16, &shaders.ConvBwdTiledBf16),
-			Spec:   o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
-			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols())), uint32(splits), 1},
+			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
+			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols)), uint32(splits), 1},
 			Label:  label, FLOPs: 2 * c.flops(images),
 		})
 		part += total
@@ -237,13 +208,144 @@ func (o *ConvBwd) Record(rec *vk.Recorder, a ConvBwdArgs) {
 	}
 }
 
-// spec returns the specialization constants.
+// shader returns the chosen variant for the element type.
+func (o *ConvBwd) shader() *vk.Shader {
+	if o.variant == convSimple {
+		return o.cfg.Conv.Elem.pick(&shaders.ConvBwdSimple, &shaders.ConvBwdSimpleF16, &shaders.ConvBwdSimpleBf16)
+	}
+	return o.cfg.Conv.Elem.pick(&shaders.ConvBwdTiled, &shaders.ConvBwdTiledF16, &shaders.ConvBwdTiledBf16)
+}
+
+// spec returns the specialization constants of the chosen variant.
 func (o *ConvBwd) spec() []uint32 {
-	t, dy, sink := o.tile, o.cfg.DY, o.cfg.Sink
+	t, k, dy, sink := o.tile, uint32(o.cfg.Conv.K), o.cfg.DY, o.cfg.Sink
+	if o.variant == convSimple {
+		return shaders.ConvBwdSimpleSpec{
+			Lanes: t.n, TileM: t.tileM, TileN: t.tileN, K: k,
+			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+			SinkAdd: sink.Add, SinkSums: true, SinkSe: sink.SE, SinkAct: uint32(sink.Act),
+		}.Words()
+	}
 	return shaders.ConvBwdTiledSpec{
-		ThreadsN: uint32(t.threadsN), ThreadsM: uint32(t.threadsM), TileM: uint32(t.tileM), SplitK: uint32(t.splitK),
-		K:    uint32(o.cfg.Conv.K),
+		ThreadsN: t.n, ThreadsM: t.m, TileM: t.tileM, SplitK: t.splitK, K: k,
 		DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
 		SinkAdd: sink.Add, SinkSums: true, SinkSe: sink.SE, SinkAct: uint32(sink.Act),
 	}.Words()
+}
+
+// bwdTile is how a variant of conv_bwd cuts its work: a workgroup owns cols columns and walks tiles of rows pixels. Behind a
+// variant's name it is written as its specialization constants,
+//
+//	simple/LANESxTILE_MxTILE_N                     n lanes own tileN columns each of tileM pixels
+//	tiled/THREADS_NxTHREADS_MxTILE_MxSPLIT_K       n x m invocations; one sums 4 columns of tileM pixels over a share of k
+type bwdTile struct {
+	n, m, tileM, tileN, splitK uint32
+	rows, cols                 int
+}
+
+func simpleBwdTile(lanes, tileM, tileN uint32) bwdTile {
+	return bwdTile{n: lanes, tileM: tileM, tileN: tileN, rows: int(tileM), cols: int(lanes * tileN)}
+}
+
+func tiledBwdTile(threadsN, threadsM, tileM, splitK uint32) bwdTile {
+	return bwdTile{n: threadsN, m: threadsM, tileM: tileM, splitK: splitK, rows: int(threadsM / splitK * tileM), cols: int(4 * threadsN)}
+}
+
+// shared is the size of the tile's shared memory for K output channels.
+func (t bwdTile) shared(k int) int {
+	if t.m == 0 {
+		return 4 * k * (t.rows + t.cols)
+	}
+	threads := int(t.n * t.m)
+	return 16 * max(t.rows*(k/4+1)+threads*int(t.tileM), 3*threads)
+}
+
+// fits reports whether the variant's shader takes the tile and the device has room for it.
+func (t bwdTile) fits(dev *vk.Device, k int) bool {
+	l := dev.Limits()
+	if t.shared(k) > int(l.SharedBytes) {
+		return false
+	}
+	if t.m == 0 {
+		return (t.n == 4 || t.n == 8) && t.n <= l.SubgroupMin && t.tileM > 0 && t.tileM%4 == 0 && t.tileM <= 16 && t.tileN >= 1 && t.tileN <= 4
+	}
+	return t.n > 0 && t.tileM > 0 && t.tileM <= 8 && t.splitK > 0 && t.m%t.splitK == 0 && t.n*t.m <= l.Invocations && k/4 <= int(t.n*t.m)
+}
+
+// cutConvBwd resolves the name of a variant, with or without a tile, for K output channels and a call of so many pixels in
+// segments of so many.
+func cutConvBwd(dev *vk.Device, name string, k, pixels, segment int) (variant string, t bwdTile, err error) {
+	variant, tile, named := strings.Cut(name, "/")
+	switch {
+	case name == "" && dev.IsCPU() && hasSimple(dev):
+		variant = convSimple
+	case name == "":
+		variant = convTiled
+	case variant != convSimple && variant != convTiled:
+		return "", t, &ShapeError{Op: convBwdOp, Got: fmt.Sprintf("variant %q", name), Want: "simple or tiled"}
+	case variant == convSimple && !hasSimple(dev):
+		return "", t, &vk.UnsupportedError{What: convBwdOp + ", variant simple", Needs: "subgroup operations on 4 or more invocations"}
+	}
+	if !named {
+		for _, t := range bwdTiles(dev, variant, k, pixels, segment) {
+			return variant, t, nil
+		}
+		panic("kernels: internal error: no tile of conv bwd fits")
+	}
+	var a, b, c, d uint32
+	if variant == convSimple {
+		_, err = fmt.Sscanf(tile, "%dx%dx%d", &a, &b, &c)
+		t = simpleBwdTile(a, b, c)
+	} else if _, err = fmt.Sscanf(tile, "%dx%dx%dx%d", &a, &b, &c, &d); err == nil && d > 0 {
+		t = tiledBwdTile(a, b, c, d)
+	}
+	if err != nil || !t.fits(dev, k) {
+		return "", t, &vk.UnsupportedError{What: convBwdOp + ", variant " + name, Needs: "a tile that the kernel takes, subgroups and shared memory for it"}
+	}
+	return variant, t, nil
+}
+
+// bwdTiles lists the tiles of a variant that fit, the one to take first.
+func bwdTiles(dev *vk.Device, variant string, k, pixels, segment int) (list []bwdTile) {
+	l := dev.Limits()
+	if variant == convSimple {
+		lanes, rows := uint32(4), uint32(16)
+		if l.SubgroupMin >= 8 {
+			lanes = 8
+		}
+		for rows > 4 && int(rows) >= 2*pixels {
+			rows /= 2
+		}
+		for ; rows >= 4; rows /= 2 {
+			for n := uint32(2); n >= 1; n-- {
+				if t := simpleBwdTile(lanes, rows, n); t.fits(dev, k) {
+					list = append(list, t)
+				}
+			}
+		}
+		return list
+	}
+	threadsN, threadsM := uint32(16), uint32(16)
+	if l.Invocations < 256 {
+		threadsN = 8
+	}
+	// Sixteen rows give every invocation one for the sink; where memory is too small, eight.
+	for _, try := range []struct {
+		tileM uint32
+		rows  int
+	}{{4, 16}, {2, 16}, {4, 8}, {2, 8}} {
+		var some []bwdTile
+		for splitK := uint32(1); splitK <= threadsM/2; splitK *= 2 {
+			t := tiledBwdTile(threadsN, threadsM, try.tileM, splitK)
+			// 32 KiB: two workgroups share the 64 KiB of a compute unit.
+			if t.rows >= try.rows && t.shared(k) <= 32<<10 && t.fits(dev, k) {
+				some = append(some, t)
+			}
+		}
+		// Rows beyond the segment are wasted, and the barriers of a tile cost about as much as two rows.
+		cost := func(t bwdTile) int { return ceilDiv(segment, t.rows) * (t.rows + 2) }
+		slices.SortStableFunc(some, func(a, b bwdTile) int { return cost(a) - cost(b) })
+		list = append(list, some...)
+	}
+	return list
 }

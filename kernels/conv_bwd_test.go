@@ -35,6 +35,8 @@ type convBwdCase struct {
 	conv kernels.Conv
 	dy   kernels.GradIn
 	sink kernels.Sink
+
+	variant string
 }
 
 func (c convBwdCase) with(e kernels.Elem) convBwdCase { c.conv.Elem = e; return c }
@@ -45,7 +47,7 @@ func (c convBwdCase) String() string {
 
 func (c convBwdCase) run(t *testing.T, dev *vk.Device) {
 	v, hw := c.conv, c.conv.H*c.conv.W
-	op, err := kernels.NewConvBwd(dev, kernels.ConvBwdConfig{Conv: v, DY: c.dy, Sink: c.sink})
+	op, err := kernels.NewConvBwd(dev, kernels.ConvBwdConfig{Conv: v, DY: c.dy, Sink: c.sink, Variant: c.variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
 	f.elem = v.Elem
@@ -66,15 +68,16 @@ func (c convBwdCase) run(t *testing.T, dev *vk.Device) {
 }
 
 func TestConvBwd(t *testing.T) {
-	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+	forEachConvVariant(t, func(t *testing.T, dev *vk.Device, variant string) {
 		var cases []convBwdCase
 		for i, conv := range pointShapes {
-			cases = append(cases, convBwdCase{conv, gradIns[i%4], pointSinks[i%2]})
+			cases = append(cases, convBwdCase{conv: conv, dy: gradIns[i%4], sink: pointSinks[i%2]})
 		}
 		for i, dy := range gradIns {
-			cases = append(cases, convBwdCase{pointShapes[2], dy, pointSinks[i%len(pointSinks)]})
+			cases = append(cases, convBwdCase{conv: pointShapes[2], dy: dy, sink: pointSinks[i%len(pointSinks)]})
 		}
 		for _, c := range withElems(dev, cases) {
+			c.variant = variant
 			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
 		}
 	})
@@ -89,13 +92,18 @@ func TestConvBwdChunks(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, dev.Close()) })
 	dy := kernels.GradIn{BN: true, Gate: true, Keep: true, Act: kernels.SiLU}
-	for _, sink := range pointSinks {
+	for i, sink := range pointSinks {
 		for _, conv := range []kernels.Conv{
 			kernels.NewConv(150, 3, 3, 16, 8, 1, 1, torch),
 			kernels.NewConv(4, 2, 2, 8, 256, 1, 1, torch),
 		} {
-			c := convBwdCase{conv, dy, sink}
-			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
+			for _, variant := range convVariants {
+				if variant == "simple" && !dev.Has("subgroup") || i > 1 && variant == "tiled" {
+					continue
+				}
+				c := convBwdCase{conv, dy, sink, variant}
+				t.Run(c.String()+"/"+variant, func(t *testing.T) { c.run(t, dev) })
+			}
 		}
 	}
 	var unsupported *vk.UnsupportedError
@@ -118,6 +126,7 @@ func TestConvBwdErrors(t *testing.T) {
 		{Conv: good, Sink: kernels.Sink{Sums: true}},
 		{Conv: good, Sink: kernels.Sink{Act: kernels.SiLU, SumsOnly: true}},
 		{Conv: good, Sink: pointSinks[0], DY: kernels.GradIn{NoG: true}},
+		{Conv: good, Sink: pointSinks[0], Variant: "fast"},
 		{Conv: kernels.NewConv(1, 4, 4, 8, 264, 1, 1, torch), Sink: pointSinks[0]},
 		{Conv: kernels.NewConv(1, 4, 4, 8, 8, 1, 2, torch), Sink: pointSinks[0]},
 		{Conv: kernels.NewConv(1, 4, 4, 8, 8, 3, 1, torch), Sink: pointSinks[0]},

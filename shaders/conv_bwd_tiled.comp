@@ -4,12 +4,11 @@
 // 1x1 convolution of stride 1, both gradients in one pass over dy and x:
 //   du[m,c] = sum_k dy[m,k] * w[k,c]     goes to the sink (sink.glsl), which overwrites dx and writes partial sums
 //   dw[k,c] = sum_m dy[m,k] * v[m,c]     v = act(z)*gate[n,c], the value of x; overwrites dw [splits][K][C]
-// for pixels m = (n*H + h)*W + w; dy is built on load (gradin.glsl). conv_wgrad_reduce adds the splits.
+// for pixels m (conv_bwd.glsl); dy is built on load (gradin.glsl). conv_wgrad_reduce adds the splits.
 // g and y [N H W K], w [K C], dx and x [N H W C], gate [N][C] if SINK_SE. K is a constant.
 // Requires C % 8 == 0, K % 8 == 0, K/4 <= THREADS; THREADS_M % SPLIT_K == 0; a sink that takes sums.
-// A workgroup owns 4*THREADS_N columns c and all k, and walks `runs` runs of pixels: each run is a part of a segment (an image
-// with SE, all pixels else), leaves its own sums and consists of tiles of TILE_ROWS pixels. For a tile, dy [TILE_ROWS][K] is
-// built in shared memory once. Then invocation (tx, ty) sums, for vec4 column tx, TILE_M rows of du over every SPLIT_K-th
+// A workgroup owns 4*THREADS_N columns c and all k. For a tile of TILE_ROWS pixels, dy [TILE_ROWS][K] is built in shared
+// memory once. Then invocation (tx, ty) sums, for vec4 column tx, TILE_M rows of du over every SPLIT_K-th
 // vec4 of k, and after the sink, which also yields v, adds to its share of dw: k/4 = ty, ty + THREADS_M, ..., in registers
 // until the walk ends. Shared: 16*(TILE_ROWS*(K/4 + 1) + THREADS*TILE_M) bytes, at least 48*THREADS.
 // CPU twin: tests/ref/conv.go.
@@ -27,22 +26,10 @@ layout(constant_id = 4) const uint K = 256;
 #define SINK_ID 10
 #define SINK_BINDING 7
 #include "sink.glsl"
+#include "conv_bwd.glsl"
 layout(std430, set = 0, binding = 6) readonly buffer WBuf { vec4 w[]; };
 layout(std430, set = 0, binding = 13) readonly buffer GateBuf { vec4 gate[]; };
 layout(std430, set = 0, binding = 14) writeonly buffer DwBuf { vec4 dw[]; };
-
-layout(push_constant) uniform Params {
-    uint HW;     // pixels of an image
-    uint n0;     // first image of this call, where keep, gate and e are indexed
-    uint C4;     // C / 4
-    uint rows;   // pixels of a segment
-    uint tiles;  // tiles of a part
-    uint parts;  // of a segment
-    uint part0;  // this call's first row of sums
-    uint total;  // parts of all segments of this call
-    uint runs;   // parts that a workgroup walks
-    uint split0; // this call's first split
-} p;
 
 #define CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
 const uint THREADS = THREADS_N * THREADS_M;
@@ -61,6 +48,7 @@ const uint DW_TILES = CEIL_DIV(K4, THREADS_M);
 shared vec4 tile[TILE_SIZE > SUMS_SIZE ? TILE_SIZE : SUMS_SIZE];
 vec4 acc[DW_TILES * 4]; // dw
 
+uint C4() { return p.C / 4; }
 uint tx() { return gl_LocalInvocationID.x; }
 uint ty() { return gl_LocalInvocationID.y; }
 uint column() { return gl_WorkGroupID.x * THREADS_N + tx(); }
@@ -83,12 +71,12 @@ void loadDy(uint m0, uint last) {
 
 // Sums du over this invocation's share of k.
 void multiplyDu() {
-    uint group = ty() / ROW_GROUPS, first = ty() % ROW_GROUPS, col = min(column(), p.C4 - 1);
+    uint group = ty() / ROW_GROUPS, first = ty() % ROW_GROUPS, col = min(column(), C4() - 1);
     vec4 du[TILE_M];
     [[unroll]] for (uint i = 0; i < TILE_M; i++) du[i] = vec4(0.0);
     for (uint k = group; k < K4; k += SPLIT_K) {
-        uint at = 4 * k * p.C4 + col;
-        vec4 w0 = w[at], w1 = w[at + p.C4], w2 = w[at + 2 * p.C4], w3 = w[at + 3 * p.C4];
+        uint at = 4 * k * C4() + col;
+        vec4 w0 = w[at], w1 = w[at + C4()], w2 = w[at + 2 * C4()], w3 = w[at + 3 * C4()];
         [[unroll]] for (uint i = 0; i < TILE_M; i++) {
             vec4 a = tile[(first + i * ROW_GROUPS) * DY_STRIDE + k];
             du[i] = fma(vec4(a.x), w0, fma(vec4(a.y), w1, fma(vec4(a.z), w2, fma(vec4(a.w), w3, du[i]))));
@@ -99,9 +87,9 @@ void multiplyDu() {
 
 // Gives du to the sink and leaves v in its place.
 void sinkTile(uint m0, uint last, inout SinkSums sum) {
-    bool own = column() < p.C4;
-    uint col = min(column(), p.C4 - 1);
-    SinkChannel ch = sinkChannel(col, p.C4);
+    bool own = column() < C4();
+    uint col = min(column(), C4() - 1);
+    SinkChannel ch = sinkChannel(col, C4());
     [[unroll]] for (uint i = 0; i < SINK_TILES; i++) {
         uint row = ty() + i * THREADS_M, m = m0 + row;
         if (row < TILE_ROWS) {
@@ -110,8 +98,8 @@ void sinkTile(uint m0, uint last, inout SinkSums sum) {
                 vec4 du = tile[duAt(row)];
                 [[unroll]] for (uint s = 1; s < SPLIT_K; s++) du += tile[duAt(s * TILE_ROWS + row)];
                 uint n = p.n0 + m / p.HW;
-                v = sinkStore(du, m * p.C4 + col, n, ch, sum);
-                if (SINK_SE) v *= gate[n * p.C4 + col];
+                v = sinkStore(du, m * C4() + col, n, ch, sum);
+                if (SINK_SE) v *= gate[n * C4() + col];
             }
             tile[duAt(row)] = v;
         }
@@ -139,32 +127,29 @@ void storeSums(SinkSums sum, uint row) {
     tile[THREADS + at] = sum.s1;
     if (SINK_SE) tile[2 * THREADS + at] = sum.s2;
     barrier();
-    if (ty() == 0 && column() < p.C4) {
+    if (ty() == 0 && column() < C4()) {
         for (uint y = 1; y < THREADS_M; y++) {
             uint from = at + y * THREADS_N;
             sum.s0 += tile[from];
             sum.s1 += tile[THREADS + from];
             if (SINK_SE) sum.s2 += tile[2 * THREADS + from];
         }
-        sinkWrite(sum, row, column(), p.C4);
+        sinkWrite(sum, row, column(), C4());
     }
     barrier();
 }
 
 void main() {
     [[unroll]] for (uint i = 0; i < DW_TILES * 4; i++) acc[i] = vec4(0.0);
-    uint end = min((gl_WorkGroupID.y + 1) * p.runs, p.total);
-    for (uint run = gl_WorkGroupID.y * p.runs; run < end; run++) {
-        uint segment = run / p.parts;
-        uint first = (run - segment * p.parts) * p.tiles * TILE_ROWS;
-        uint last = segment * p.rows + min(first + p.tiles * TILE_ROWS, p.rows);
+    for (uint run = firstRun(); run < lastRun(); run++) {
+        Run r = runOf(run, TILE_ROWS);
         SinkSums sum = sinkZero();
-        for (uint m = segment * p.rows + first; m < last; m += TILE_ROWS) {
-            loadDy(m, last);
+        for (uint m = r.first; m < r.last; m += TILE_ROWS) {
+            loadDy(m, r.last);
             barrier();
             multiplyDu();
             barrier();
-            sinkTile(m, last, sum);
+            sinkTile(m, r.last, sum);
             barrier();
             multiplyDw();
             barrier();
@@ -173,6 +158,6 @@ void main() {
     }
     [[unroll]] for (uint i = 0; i < DW_TILES * 4; i++) {
         uint k = 4 * (ty() + i / 4 * THREADS_M) + i % 4;
-        if (k < K && column() < p.C4) dw[((p.split0 + gl_WorkGroupID.y) * K + k) * p.C4 + column()] = acc[i];
+        if (k < K && column() < C4()) dw[((p.split0 + gl_WorkGroupID.y) * K + k) * C4() + column()] = acc[i];
     }
 }

@@ -14,7 +14,7 @@ import (
 type ConvBwdTiledParams struct {
 	Hw     uint32
 	N0     uint32
-	C4     uint32
+	C      uint32
 	Rows   uint32
 	Tiles  uint32
 	Parts  uint32
@@ -29,7 +29,7 @@ func (p *ConvBwdTiledParams) Bytes() []byte {
 	b := make([]byte, 40)
 	binary.LittleEndian.PutUint32(b[0:], p.Hw)
 	binary.LittleEndian.PutUint32(b[4:], p.N0)
-	binary.LittleEndian.PutUint32(b[8:], p.C4)
+	binary.LittleEndian.PutUint32(b[8:], p.C)
 	binary.LittleEndian.PutUint32(b[12:], p.Rows)
 	binary.LittleEndian.PutUint32(b[16:], p.Tiles)
 	binary.LittleEndian.PutUint32(b[20:], p.Parts)
@@ -44,7 +44,7 @@ func _() {
 	var x [1]struct{} // an index error here means that conv_bwd_tiled.comp and this file disagree
 	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.Hw)-0]
 	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.N0)-4]
-	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.C4)-8]
+	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.C)-8]
 	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.Rows)-12]
 	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.Tiles)-16]
 	_ = x[unsafe.Offsetof(ConvBwdTiledParams{}.Parts)-20]

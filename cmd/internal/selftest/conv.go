@@ -94,12 +94,14 @@ func denseTests() []test {
 				}
 			}})
 	}
-	list = append(list, test{"conv bwd", "tiled", hintFused, func(b *bed) {
-		for i, c := range pointShapes {
-			b.convBwd(c, pointFused[i%len(pointFused)])
-			b.release()
-		}
-	}})
+	for _, variant := range []string{"simple", "tiled"} {
+		list = append(list, test{"conv bwd", variant, hintFused, func(b *bed) {
+			for i, c := range pointShapes {
+				b.convBwd(c, pointFused[i%len(pointFused)], variant)
+				b.release()
+			}
+		}})
+	}
 	return append(list, test{"pack", "", hintDriver, packs})
 }
 
@@ -171,9 +173,9 @@ func (b *bed) convWgrad(c kernels.Conv, f fusion, variant string) {
 	b.release()
 }
 
-func (b *bed) convBwd(c kernels.Conv, f fusion) {
+func (b *bed) convBwd(c kernels.Conv, f fusion, variant string) {
 	hw := c.H * c.W
-	op, err := kernels.NewConvBwd(b.dev, kernels.ConvBwdConfig{Conv: c, DY: f.dy, Sink: f.sink})
+	op, err := kernels.NewConvBwd(b.dev, kernels.ConvBwdConfig{Conv: c, DY: f.dy, Sink: f.sink, Variant: variant})
 	if !b.made(err) {
 		return
 	}
