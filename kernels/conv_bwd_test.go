@@ -31,6 +31,8 @@ var pointSinks = []kernels.Sink{
 	{Add: true, SE: true, Act: kernels.SiLU},
 }
 
+var pointVariants = []string{"simple", "tiled"}
+
 type convBwdCase struct {
 	conv kernels.Conv
 	dy   kernels.GradIn
@@ -68,7 +70,7 @@ func (c convBwdCase) run(t *testing.T, dev *vk.Device) {
 }
 
 func TestConvBwd(t *testing.T) {
-	forEachConvVariant(t, func(t *testing.T, dev *vk.Device, variant string) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
 		var cases []convBwdCase
 		for i, conv := range pointShapes {
 			cases = append(cases, convBwdCase{conv: conv, dy: gradIns[i%4], sink: pointSinks[i%2]})
@@ -76,9 +78,16 @@ func TestConvBwd(t *testing.T) {
 		for i, dy := range gradIns {
 			cases = append(cases, convBwdCase{conv: pointShapes[2], dy: dy, sink: pointSinks[i%len(pointSinks)]})
 		}
-		for _, c := range withElems(dev, cases) {
-			c.variant = variant
-			t.Run(c.String(), func(t *testing.T) { c.run(t, dev) })
+		for _, variant := range pointVariants {
+			if !runsConv(dev, variant) {
+				_, err := kernels.NewConvBwd(dev, kernels.ConvBwdConfig{Conv: pointShapes[0], Sink: pointSinks[0], Variant: variant})
+				require.ErrorAs(t, err, new(*vk.UnsupportedError))
+				continue
+			}
+			for _, c := range withElems(dev, cases) {
+				c.variant = variant
+				t.Run(variant+"/"+c.String(), func(t *testing.T) { c.run(t, dev) })
+			}
 		}
 	})
 }
@@ -97,8 +106,8 @@ func TestConvBwdChunks(t *testing.T) {
 			kernels.NewConv(150, 3, 3, 16, 8, 1, 1, torch),
 			kernels.NewConv(4, 2, 2, 8, 256, 1, 1, torch),
 		} {
-			for _, variant := range convVariants {
-				if variant == "simple" && !dev.Has("subgroup") || i > 1 && variant == "tiled" {
+			for _, variant := range pointVariants {
+				if !runsConv(dev, variant) || i > 1 && variant == "tiled" {
 					continue
 				}
 				c := convBwdCase{conv, dy, sink, variant}
