@@ -11,6 +11,15 @@ import (
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
+// largestDivisor is the largest divisor of n up to most.
+func largestDivisor(n, most int) int {
+	for d := min(n, most); ; d-- {
+		if n%d == 0 {
+			return d
+		}
+	}
+}
+
 func roundUp(a, b int64) int64 { return (a + b - 1) / b * b }
 
 // The variants of these kernels differ only in how the work is cut up. Narrow has small workgroups and long walks: on a

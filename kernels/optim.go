@@ -7,19 +7,58 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-const (
-	flatElements = 64 * 4 * 4  // that a workgroup of include/flat.glsl owns
-	normElements = 64 * 64 * 4 // that a workgroup of grad_norm.comp owns
-)
+// flatCut is how a pass over a flat range is cut: the LANES and EACH of include/flat.glsl and grad_norm.comp.
+type flatCut struct {
+	lanes, each uint32
+	narrow      bool
+}
 
-// flatChunks cuts a flat range of count floats into calls whose bindings and workgroups are within the device's limits.
-// Every call but the last has a whole number of workgroups' elements, so parts keep their order and offsets are aligned.
-func flatChunks(dev *vk.Device, count, elements int64, f func(first, n int64)) {
-	l := dev.Limits()
-	most := min(l.MaxRange/4, int64(l.MaxGroups)*elements) / elements * elements
-	for first := int64(0); first < count; first += most {
-		f(first, min(most, count-first))
+// cutFlat is the cut of an elementwise pass: on a CPU driver one vector of lanes, whose elements fit in one piece of code.
+func cutFlat(dev *vk.Device) flatCut {
+	if shippedChoices[deviceClass(dev)].lanes == narrowVariant {
+		return flatCut{lanes: 8, each: 4, narrow: true}
 	}
+	return flatCut{lanes: 64, each: 4}
+}
+
+// cutNorm is the cut of grad_norm.comp.
+func cutNorm(dev *vk.Device) flatCut {
+	c := cutFlat(dev)
+	c.each = 64
+	return c
+}
+
+// elements is how many floats a workgroup owns.
+func (c flatCut) elements() int64 { return 4 * int64(c.lanes) * int64(c.each) }
+
+// flatCall is a part of a flat range: n floats from first on, in so many workgroups; tail, if the last is not full.
+type flatCall struct {
+	first, n int64
+	groups   [3]uint32
+	tail     bool
+}
+
+// calls cuts a flat range of count floats into calls whose bindings and workgroups are within the device's limits. Every
+// call but the last has full workgroups, so parts keep their order and offsets are aligned; a narrow cut also has
+// the tail in a call of its own.
+func (c flatCut) calls(dev *vk.Device, count int64) []flatCall {
+	l, size := dev.Limits(), c.elements()
+	most := min(l.MaxRange/4, int64(l.MaxGroups)*size) / size * size
+	var out []flatCall
+	add := func(first, n int64) {
+		groups := (n + size - 1) / size
+		out = append(out, flatCall{first, n, [3]uint32{uint32(groups), 1, 1}, n%size != 0})
+	}
+	for first := int64(0); first < count; first += most {
+		n := min(most, count-first)
+		if full := n / size * size; c.narrow && full > 0 && full < n {
+			add(first, full)
+			add(first+full, n-full)
+			break
+		}
+		add(first, n)
+	}
+	return out
 }
 
 func checkCount(dev *vk.Device, op string, count, elements int64) error {
@@ -34,7 +73,7 @@ func checkCount(dev *vk.Device, op string, count, elements int64) error {
 
 // checkDecay is checkCount for an optimizer whose first decay elements decay.
 func checkDecay(dev *vk.Device, op string, count, decay int64) error {
-	if err := checkCount(dev, op, count, flatElements); err != nil {
+	if err := checkCount(dev, op, count, cutFlat(dev).elements()); err != nil {
 		return err
 	}
 	if decay < 0 || decay > count || decay%4 != 0 {
@@ -71,10 +110,18 @@ type GradNorm struct {
 // NewGradNorm returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings
 // are too small.
 func NewGradNorm(dev *vk.Device, cfg GradNormConfig) (*GradNorm, error) {
-	return &GradNorm{dev, cfg}, checkCount(dev, "gradient norm", cfg.Count, normElements)
+	return &GradNorm{dev, cfg}, checkCount(dev, "gradient norm", cfg.Count, cutNorm(dev).elements())
 }
 
-func (o *GradNorm) parts() int64 { return (o.cfg.Count + normElements - 1) / normElements }
+// parts is how many sums of squares the first stage writes.
+func (o *GradNorm) parts() int64 {
+	cut := cutNorm(o.dev)
+	parts := (o.cfg.Count + cut.elements() - 1) / cut.elements()
+	if cut.narrow {
+		parts *= int64(cut.lanes)
+	}
+	return parts
+}
 
 // ScratchBytes is the size of Scratch.
 func (o *GradNorm) ScratchBytes() int64 { return 4 * o.parts() }
@@ -86,12 +133,14 @@ func (o *GradNorm) Record(rec *vk.Recorder, a GradNormArgs) {
 		argument{"out", &a.Out, 16}, argument{"step", &a.Step, StepBytes}, argument{"loss scale", &a.LossScale, LossScaleBytes}) {
 		return
 	}
-	flatChunks(o.dev, o.cfg.Count, normElements, func(first, n int64) {
-		push := shaders.GradNormParams{Count4: uint32(n / 4), First: uint32(first / normElements)}
-		rec.Dispatch(vk.Call{Shader: &shaders.GradNorm, Push: push.Bytes(), Label: label, FLOPs: 2 * n,
-			Bind:   shaders.GradNormBindings{G: floats(a.G, first, n), Partial: a.Scratch}.Ranges(),
-			Groups: [3]uint32{uint32((n + normElements - 1) / normElements), 1, 1}})
-	})
+	cut := cutNorm(o.dev)
+	for _, c := range cut.calls(o.dev, o.cfg.Count) {
+		push := shaders.GradNormParams{Count4: uint32(c.n / 4), First: uint32(c.first / cut.elements())}
+		rec.Dispatch(vk.Call{Shader: &shaders.GradNorm, Push: push.Bytes(), Label: label, FLOPs: 2 * c.n,
+			Spec:   shaders.GradNormSpec{Lanes: cut.lanes, Each: cut.each, Tail: c.tail, Alone: cut.narrow}.Words(),
+			Bind:   shaders.GradNormBindings{G: floats(a.G, c.first, c.n), Partial: a.Scratch}.Ranges(),
+			Groups: c.groups})
+	}
 	push := shaders.GradNormTotalParams{Parts: uint32(o.parts())}
 	rec.Dispatch(vk.Call{Shader: &shaders.GradNormTotal, Push: push.Bytes(), Label: label,
 		Bind:   shaders.GradNormTotalBindings{Partial: a.Scratch, Step: a.Step, LossScale: a.LossScale, Norm: a.Out}.Ranges(),
@@ -135,13 +184,14 @@ func (o *RMSProp) Record(rec *vk.Recorder, a RMSPropArgs) {
 		argument{"mom", &a.Mom, size}, argument{"ema", &a.EMA, size}, argument{"norm", &a.Norm, 16}, argument{"step", &a.Step, StepBytes}) {
 		return
 	}
-	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.RmspropParams{Count4: uint32(n / 4), Decay4: decay4(o.cfg.Decay, first, n)}
-		rec.Dispatch(vk.Call{Shader: &shaders.Rmsprop, Push: push.Bytes(), Label: label,
-			Bind: shaders.RmspropBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Ms: floats(a.MS, first, n),
-				Mom: floats(a.Mom, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
-			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}, FLOPs: 15 * n})
-	})
+	cut := cutFlat(o.dev)
+	for _, c := range cut.calls(o.dev, o.cfg.Count) {
+		push := shaders.RmspropParams{Count4: uint32(c.n / 4), Decay4: decay4(o.cfg.Decay, c.first, c.n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Rmsprop, Spec: shaders.RmspropSpec{Lanes: cut.lanes, Each: cut.each, Tail: c.tail}.Words(), Push: push.Bytes(), Label: label,
+			Bind: shaders.RmspropBindings{W: floats(a.W, c.first, c.n), G: floats(a.G, c.first, c.n), Ms: floats(a.MS, c.first, c.n),
+				Mom: floats(a.Mom, c.first, c.n), Ema: floats(a.EMA, c.first, c.n), Norm: a.Norm, Step: a.Step}.Ranges(),
+			Groups: c.groups, FLOPs: 15 * c.n})
+	}
 }
 
 // SGDConfig is the shape of an SGD.
@@ -180,14 +230,15 @@ func (o *SGD) Record(rec *vk.Recorder, a SGDArgs) {
 		argument{"ema", &a.EMA, size}, argument{"norm", &a.Norm, 16}, argument{"step", &a.Step, StepBytes}) {
 		return
 	}
-	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.SgdParams{Count4: uint32(n / 4), Decay4: decay4(o.cfg.Decay, first, n)}
-		rec.Dispatch(vk.Call{Shader: &shaders.Sgd, Spec: shaders.SgdSpec{Nesterov: o.cfg.Nesterov}.Words(),
-			Push: push.Bytes(), Label: label, FLOPs: 10 * n,
-			Bind: shaders.SgdBindings{W: floats(a.W, first, n), G: floats(a.G, first, n), Mom: floats(a.Mom, first, n),
-				Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
-			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}})
-	})
+	cut := cutFlat(o.dev)
+	for _, c := range cut.calls(o.dev, o.cfg.Count) {
+		push := shaders.SgdParams{Count4: uint32(c.n / 4), Decay4: decay4(o.cfg.Decay, c.first, c.n)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Sgd, Spec: shaders.SgdSpec{Lanes: cut.lanes, Each: cut.each, Tail: c.tail, Nesterov: o.cfg.Nesterov}.Words(),
+			Push: push.Bytes(), Label: label, FLOPs: 10 * c.n,
+			Bind: shaders.SgdBindings{W: floats(a.W, c.first, c.n), G: floats(a.G, c.first, c.n), Mom: floats(a.Mom, c.first, c.n),
+				Ema: floats(a.EMA, c.first, c.n), Norm: a.Norm, Step: a.Step}.Ranges(),
+			Groups: c.groups})
+	}
 }
 
 // EMAConfig is the shape of an EMA.
@@ -205,7 +256,7 @@ type EMA struct {
 // NewEMA returns a *ShapeError if the configuration cannot be and a *vk.UnsupportedError if the device's bindings are too
 // small.
 func NewEMA(dev *vk.Device, cfg EMAConfig) (*EMA, error) {
-	return &EMA{dev, cfg}, checkCount(dev, "ema", cfg.Count, flatElements)
+	return &EMA{dev, cfg}, checkCount(dev, "ema", cfg.Count, cutFlat(dev).elements())
 }
 
 // Record appends the calls.
@@ -215,10 +266,11 @@ func (o *EMA) Record(rec *vk.Recorder, a EMAArgs) {
 		argument{"step", &a.Step, StepBytes}) {
 		return
 	}
-	flatChunks(o.dev, o.cfg.Count, flatElements, func(first, n int64) {
-		push := shaders.EmaParams{Count4: uint32(n / 4)}
-		rec.Dispatch(vk.Call{Shader: &shaders.Ema, Push: push.Bytes(), Label: label, FLOPs: 3 * n,
-			Bind:   shaders.EmaBindings{X: floats(a.X, first, n), Ema: floats(a.EMA, first, n), Norm: a.Norm, Step: a.Step}.Ranges(),
-			Groups: [3]uint32{uint32((n + flatElements - 1) / flatElements), 1, 1}})
-	})
+	cut := cutFlat(o.dev)
+	for _, c := range cut.calls(o.dev, o.cfg.Count) {
+		push := shaders.EmaParams{Count4: uint32(c.n / 4)}
+		rec.Dispatch(vk.Call{Shader: &shaders.Ema, Spec: shaders.EmaSpec{Lanes: cut.lanes, Each: cut.each, Tail: c.tail}.Words(), Push: push.Bytes(), Label: label, FLOPs: 3 * c.n,
+			Bind:   shaders.EmaBindings{X: floats(a.X, c.first, c.n), Ema: floats(a.EMA, c.first, c.n), Norm: a.Norm, Step: a.Step}.Ranges(),
+			Groups: c.groups})
+	}
 }

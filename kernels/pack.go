@@ -28,7 +28,10 @@ type PackArgs struct {
 // f[k] = gamma[k]/sqrt(var[k]+eps), and bias[k] = beta[k] - mean[k]*f[k], so that a convolution with wt and bias is the
 // convolution with w followed by the batch norm. Overwrites wt and bias.
 // It is immutable and safe for concurrent use; a Recorder is not.
-type Pack struct{ cfg PackConfig }
+type Pack struct {
+	cfg  PackConfig
+	spec shaders.PackSpec
+}
 
 const packOp = "pack"
 
@@ -41,7 +44,11 @@ func NewPack(dev *vk.Device, cfg PackConfig) (*Pack, error) {
 	if err := cfg.Elem.Check(dev); err != nil {
 		return nil, fmt.Errorf("kernels: %s: %w", packOp, err)
 	}
-	o := &Pack{cfg}
+	o := &Pack{cfg, shaders.PackSpec{Local: 64, Each: 4, Tail: true, Depthwise: cfg.Depthwise, Fold: cfg.Fold}}
+	if shippedChoices[deviceClass(dev)].lanes == narrowVariant {
+		o.spec.Local, o.spec.Each = 8, uint32(largestDivisor(cfg.RSC, 16))
+		o.spec.Tail = cfg.K%8 != 0
+	}
 	if most := dev.Limits().MaxRange; o.bytes() > most {
 		return nil, &vk.UnsupportedError{What: packOp, Needs: fmt.Sprintf("bindings of %d bytes, more than the limit of %d bytes", o.bytes(), most)}
 	}
@@ -59,15 +66,13 @@ func (o *Pack) Record(rec *vk.Recorder, a PackArgs) {
 		argument{"mean", &a.Mean, row}, argument{"var", &a.Var, row}, argument{"bias", &a.Bias, row}) {
 		return
 	}
-	spec := shaders.DefaultPackSpec()
-	spec.Depthwise, spec.Fold = o.cfg.Depthwise, o.cfg.Fold
 	params := shaders.PackParams{K: uint32(o.cfg.K), Rsc: uint32(o.cfg.RSC), Eps: o.cfg.Eps}
 	rec.Dispatch(vk.Call{
-		Shader: o.cfg.Elem.pick(&shaders.Pack, &shaders.PackF16, &shaders.PackBf16), Spec: spec.Words(), Push: params.Bytes(),
+		Shader: o.cfg.Elem.pick(&shaders.Pack, &shaders.PackF16, &shaders.PackBf16), Spec: o.spec.Words(), Push: params.Bytes(),
 		Bind: shaders.PackBindings{
 			W: a.W, Wt: a.WT, Gamma: a.Gamma, Beta: a.Beta, Mean: a.Mean, Var: a.Var, Bias: a.Bias,
 		}.Ranges(),
-		Groups: flatGroups(o.cfg.K*o.cfg.RSC, int(spec.Local)),
+		Groups: [3]uint32{uint32(ceilDiv(o.cfg.K, int(o.spec.Local))), uint32(ceilDiv(o.cfg.RSC, int(o.spec.Each))), 1},
 		Label:  fmt.Sprintf("pack %dx%d", o.cfg.K, o.cfg.RSC),
 	})
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 // Moving average: ema += (1 - emaDecay)*(x - ema), in place; nothing changes if norm's not-finite flag is set.
 // CPU twin: tests/ref/optim.go.
 #include "step.glsl"
@@ -10,13 +11,15 @@ layout(std430, set = 0, binding = 2) readonly buffer NormBuf { vec4 norm[]; };
 layout(std430, set = 0, binding = 3) readonly buffer StepBuf { StepScalars step; };
 
 float average;
+bool skip;
 
 void element(uint i) {
     vec4 e = ema[i];
-    ema[i] = e + average * (x[i] - e);
+    ema[i] = skip ? e : e + average * (x[i] - e);
 }
 
 void main() {
     average = 1.0 - step.emaDecay;
-    if (norm[0].z == 0.0) eachElement();
+    skip = norm[0].z != 0.0;
+    eachElement();
 }

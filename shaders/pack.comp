@@ -1,14 +1,18 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 // Weights for the forward pass, once per step or once per model.
 // Dense: wt[rsc][k] = w[k][rsc], count = K*RSC. DEPTHWISE: wt = w, [RS][C], K = C. With FOLD a batch norm goes into them:
 // times f[k] = gamma[k]/sqrt(var[k] + eps), and bias[k] = beta[k] - mean[k]*f[k]. Overwrites wt and bias.
-// One invocation: one element of wt; invocations of the first K elements also write bias. CPU twin: tests/ref/pack.go.
+// One invocation: one k and EACH neighbouring rsc; those of rsc = 0 also write bias. Without TAIL LOCAL divides K and EACH
+// divides RSC. CPU twin: tests/ref/pack.go.
 #include "elem.glsl"
 layout(local_size_x = 64, local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LOCAL = 64;
 layout(constant_id = 1) const bool DEPTHWISE = false;
 layout(constant_id = 2) const bool FOLD = false;
+layout(constant_id = 3) const uint EACH = 4;
+layout(constant_id = 4) const bool TAIL = true;
 layout(push_constant) uniform Params {
     uint K, RSC; // DEPTHWISE: K = C, RSC = RS
     float eps;
@@ -22,14 +26,13 @@ layout(std430, set = 0, binding = 5) readonly buffer VarBuf { float var[]; };
 layout(std430, set = 0, binding = 6) writeonly buffer BiasBuf { float bias[]; };
 
 void main() {
-    uint i = gl_WorkGroupID.y * gl_NumWorkGroups.x * LOCAL + gl_GlobalInvocationID.x;
-    if (i >= p.K * p.RSC) return;
-    uint rsc = i / p.K, k = i - rsc * p.K;
-    float v = w[DEPTHWISE ? i : k * p.RSC + rsc];
-    if (FOLD) {
-        float f = gamma[k] / sqrt(var[k] + p.eps);
-        v *= f;
-        if (rsc == 0) bias[k] = beta[k] - mean[k] * f;
+    uint k = gl_WorkGroupID.x * LOCAL + gl_LocalInvocationID.x;
+    uint first = gl_WorkGroupID.y * EACH;
+    uint kk = TAIL ? min(k, p.K - 1) : k; // clamped for loads
+    float f = FOLD ? gamma[kk] / sqrt(var[kk] + p.eps) : 1.0;
+    [[unroll]] for (uint e = 0; e < EACH; e++) {
+        uint rsc = first + e, i = rsc * p.K + k;
+        if (!TAIL || k < p.K && rsc < p.RSC) wt[i] = store1(w[DEPTHWISE ? i : k * p.RSC + rsc] * f);
     }
-    wt[i] = store1(v);
+    if (FOLD && first == 0 && k < p.K) bias[k] = beta[k] - mean[k] * f;
 }

@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 // RMSProp in TensorFlow's form with momentum, weight decay, clipping and the weights' moving average, in one pass:
 //   g    = g*norm.y (+ weightDecay*w in the first 4*decay4 elements): clipped, and without the loss scale
 //   ms  += (1 - rho)*(g^2 - ms)
@@ -19,20 +20,20 @@ layout(std430, set = 0, binding = 5) readonly buffer NormBuf { vec4 norm[]; };
 layout(std430, set = 0, binding = 6) readonly buffer StepBuf { StepScalars step; };
 
 float clip, decay, rho1, eps, momentum, lr, average;
+bool skip;
 
 void element(uint i) {
-    vec4 x = w[i];
+    vec4 w0 = w[i], s0 = ms[i], v0 = mom[i], e0 = ema[i];
+    vec4 x = w0;
     vec4 d = g[i] * clip;
-    if (i < p.decay4) d += decay * x;
-    vec4 s = ms[i];
-    s += rho1 * (d * d - s);
-    vec4 v = momentum * mom[i] + lr * d / sqrt(s + eps);
+    d += (i < p.decay4 ? decay : 0.0) * x;
+    vec4 s = s0 + rho1 * (d * d - s0);
+    vec4 v = momentum * v0 + lr * d / sqrt(s + eps);
     x -= v;
-    vec4 e = ema[i];
-    w[i] = x;
-    ms[i] = s;
-    mom[i] = v;
-    ema[i] = e + average * (x - e);
+    w[i] = skip ? w0 : x;
+    ms[i] = skip ? s0 : s;
+    mom[i] = skip ? v0 : v;
+    ema[i] = skip ? e0 : e0 + average * (x - e0);
 }
 
 void main() {
@@ -43,5 +44,6 @@ void main() {
     momentum = step.momentum;
     lr = step.lr;
     average = 1.0 - step.emaDecay;
-    if (norm[0].z == 0.0) eachElement();
+    skip = norm[0].z != 0.0;
+    eachElement();
 }

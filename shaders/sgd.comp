@@ -1,5 +1,6 @@
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 // Stochastic gradient descent in PyTorch's form with momentum, weight decay, clipping and the weights' moving average:
 //   g    = g*norm.y (+ weightDecay*w in the first 4*decay4 elements): clipped, and without the loss scale
 //   mom  = momentum*mom + g
@@ -9,7 +10,7 @@
 // momentum that starts at 0. CPU twin: tests/ref/optim.go.
 #include "step.glsl"
 #include "flat.glsl"
-layout(constant_id = 0) const bool NESTEROV = true;
+layout(constant_id = 3) const bool NESTEROV = true;
 layout(std430, set = 0, binding = 0) buffer WBuf { vec4 w[]; };
 layout(std430, set = 0, binding = 1) readonly buffer GBuf { vec4 g[]; };
 layout(std430, set = 0, binding = 2) buffer MomBuf { vec4 mom[]; };
@@ -18,17 +19,18 @@ layout(std430, set = 0, binding = 4) readonly buffer NormBuf { vec4 norm[]; };
 layout(std430, set = 0, binding = 5) readonly buffer StepBuf { StepScalars step; };
 
 float clip, decay, momentum, lr, average;
+bool skip;
 
 void element(uint i) {
-    vec4 x = w[i];
+    vec4 w0 = w[i], v0 = mom[i], e0 = ema[i];
+    vec4 x = w0;
     vec4 d = g[i] * clip;
-    if (i < p.decay4) d += decay * x;
-    vec4 v = momentum * mom[i] + d;
+    d += (i < p.decay4 ? decay : 0.0) * x;
+    vec4 v = momentum * v0 + d;
     x -= lr * (NESTEROV ? d + momentum * v : v);
-    vec4 e = ema[i];
-    w[i] = x;
-    mom[i] = v;
-    ema[i] = e + average * (x - e);
+    w[i] = skip ? w0 : x;
+    mom[i] = skip ? v0 : v;
+    ema[i] = skip ? e0 : e0 + average * (x - e0);
 }
 
 void main() {
@@ -37,5 +39,6 @@ void main() {
     momentum = step.momentum;
     lr = step.lr;
     average = 1.0 - step.emaDecay;
-    if (norm[0].z == 0.0) eachElement();
+    skip = norm[0].z != 0.0;
+    eachElement();
 }

@@ -31,6 +31,27 @@ func _() {
 	_ = x[unsafe.Sizeof(EmaParams{})-8]
 }
 
+// EmaSpec is the specialization constants of ema.comp.
+type EmaSpec struct {
+	Lanes uint32
+	Each  uint32
+	Tail  bool
+}
+
+// DefaultEmaSpec returns the values that the GLSL source gives.
+func DefaultEmaSpec() EmaSpec {
+	return EmaSpec{
+		Lanes: 64,
+		Each:  4,
+		Tail:  true,
+	}
+}
+
+// Words returns the bit patterns in the order of vk.Shader.Spec.
+func (s EmaSpec) Words() []uint32 {
+	return []uint32{s.Lanes, s.Each, bit(s.Tail)}
+}
+
 // EmaBindings is the storage buffers of ema.comp.
 type EmaBindings struct {
 	X    vk.Range
@@ -57,7 +78,12 @@ var Ema = vk.Shader{
 		{Name: "Norm", Access: vk.Read},
 		{Name: "Step", Access: vk.Read},
 	},
-	Push:    8,
+	Push: 8,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x40},
+		{Name: "Each", ID: 1, Default: 0x4},
+		{Name: "Tail", ID: 2, Default: 0x1},
+	},
 	Local:   [3]uint32{64, 1, 1},
-	LocalID: [3]int32{-1, -1, -1},
+	LocalID: [3]int32{0, -1, -1},
 }

@@ -31,6 +31,29 @@ func _() {
 	_ = x[unsafe.Sizeof(GradNormParams{})-8]
 }
 
+// GradNormSpec is the specialization constants of grad_norm.comp.
+type GradNormSpec struct {
+	Lanes uint32
+	Each  uint32
+	Tail  bool
+	Alone bool
+}
+
+// DefaultGradNormSpec returns the values that the GLSL source gives.
+func DefaultGradNormSpec() GradNormSpec {
+	return GradNormSpec{
+		Lanes: 64,
+		Each:  64,
+		Tail:  true,
+		Alone: false,
+	}
+}
+
+// Words returns the bit patterns in the order of vk.Shader.Spec.
+func (s GradNormSpec) Words() []uint32 {
+	return []uint32{s.Lanes, s.Each, bit(s.Tail), bit(s.Alone)}
+}
+
 // GradNormBindings is the storage buffers of grad_norm.comp.
 type GradNormBindings struct {
 	G       vk.Range
@@ -53,7 +76,13 @@ var GradNorm = vk.Shader{
 		{Name: "G", Access: vk.Read},
 		{Name: "Partial", Access: vk.Write},
 	},
-	Push:    8,
+	Push: 8,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x40},
+		{Name: "Each", ID: 1, Default: 0x40},
+		{Name: "Tail", ID: 2, Default: 0x1},
+		{Name: "Alone", ID: 3, Default: 0x0},
+	},
 	Local:   [3]uint32{64, 1, 1},
-	LocalID: [3]int32{-1, -1, -1},
+	LocalID: [3]int32{0, -1, -1},
 }

@@ -40,6 +40,8 @@ type PackSpec struct {
 	Local     uint32
 	Depthwise bool
 	Fold      bool
+	Each      uint32
+	Tail      bool
 }
 
 // DefaultPackSpec returns the values that the GLSL source gives.
@@ -48,12 +50,14 @@ func DefaultPackSpec() PackSpec {
 		Local:     64,
 		Depthwise: false,
 		Fold:      false,
+		Each:      4,
+		Tail:      true,
 	}
 }
 
 // Words returns the bit patterns in the order of vk.Shader.Spec.
 func (s PackSpec) Words() []uint32 {
-	return []uint32{s.Local, bit(s.Depthwise), bit(s.Fold)}
+	return []uint32{s.Local, bit(s.Depthwise), bit(s.Fold), s.Each, bit(s.Tail)}
 }
 
 // PackBindings is the storage buffers of pack.comp.
@@ -93,6 +97,8 @@ var Pack = vk.Shader{
 		{Name: "Local", ID: 0, Default: 0x40},
 		{Name: "Depthwise", ID: 1, Default: 0x0},
 		{Name: "Fold", ID: 2, Default: 0x0},
+		{Name: "Each", ID: 3, Default: 0x4},
+		{Name: "Tail", ID: 4, Default: 0x1},
 	},
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{0, -1, -1},
@@ -119,6 +125,8 @@ var PackBf16 = vk.Shader{
 		{Name: "Local", ID: 0, Default: 0x40},
 		{Name: "Depthwise", ID: 1, Default: 0x0},
 		{Name: "Fold", ID: 2, Default: 0x0},
+		{Name: "Each", ID: 3, Default: 0x4},
+		{Name: "Tail", ID: 4, Default: 0x1},
 	},
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{0, -1, -1},
@@ -146,6 +154,8 @@ var PackF16 = vk.Shader{
 		{Name: "Local", ID: 0, Default: 0x40},
 		{Name: "Depthwise", ID: 1, Default: 0x0},
 		{Name: "Fold", ID: 2, Default: 0x0},
+		{Name: "Each", ID: 3, Default: 0x4},
+		{Name: "Tail", ID: 4, Default: 0x1},
 	},
 	Local:   [3]uint32{64, 1, 1},
 	LocalID: [3]int32{0, -1, -1},

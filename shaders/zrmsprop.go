@@ -31,6 +31,27 @@ func _() {
 	_ = x[unsafe.Sizeof(RmspropParams{})-8]
 }
 
+// RmspropSpec is the specialization constants of rmsprop.comp.
+type RmspropSpec struct {
+	Lanes uint32
+	Each  uint32
+	Tail  bool
+}
+
+// DefaultRmspropSpec returns the values that the GLSL source gives.
+func DefaultRmspropSpec() RmspropSpec {
+	return RmspropSpec{
+		Lanes: 64,
+		Each:  4,
+		Tail:  true,
+	}
+}
+
+// Words returns the bit patterns in the order of vk.Shader.Spec.
+func (s RmspropSpec) Words() []uint32 {
+	return []uint32{s.Lanes, s.Each, bit(s.Tail)}
+}
+
 // RmspropBindings is the storage buffers of rmsprop.comp.
 type RmspropBindings struct {
 	W    vk.Range
@@ -63,7 +84,12 @@ var Rmsprop = vk.Shader{
 		{Name: "Norm", Access: vk.Read},
 		{Name: "Step", Access: vk.Read},
 	},
-	Push:    8,
+	Push: 8,
+	Spec: []vk.SpecConst{
+		{Name: "Lanes", ID: 0, Default: 0x40},
+		{Name: "Each", ID: 1, Default: 0x4},
+		{Name: "Tail", ID: 2, Default: 0x1},
+	},
 	Local:   [3]uint32{64, 1, 1},
-	LocalID: [3]int32{-1, -1, -1},
+	LocalID: [3]int32{0, -1, -1},
 }

@@ -33,19 +33,25 @@ func _() {
 
 // SgdSpec is the specialization constants of sgd.comp.
 type SgdSpec struct {
+	Lanes    uint32
+	Each     uint32
+	Tail     bool
 	Nesterov bool
 }
 
 // DefaultSgdSpec returns the values that the GLSL source gives.
 func DefaultSgdSpec() SgdSpec {
 	return SgdSpec{
+		Lanes:    64,
+		Each:     4,
+		Tail:     true,
 		Nesterov: true,
 	}
 }
 
 // Words returns the bit patterns in the order of vk.Shader.Spec.
 func (s SgdSpec) Words() []uint32 {
-	return []uint32{bit(s.Nesterov)}
+	return []uint32{s.Lanes, s.Each, bit(s.Tail), bit(s.Nesterov)}
 }
 
 // SgdBindings is the storage buffers of sgd.comp.
@@ -80,8 +86,11 @@ var Sgd = vk.Shader{
 	},
 	Push: 8,
 	Spec: []vk.SpecConst{
-		{Name: "Nesterov", ID: 0, Default: 0x1},
+		{Name: "Lanes", ID: 0, Default: 0x40},
+		{Name: "Each", ID: 1, Default: 0x4},
+		{Name: "Tail", ID: 2, Default: 0x1},
+		{Name: "Nesterov", ID: 3, Default: 0x1},
 	},
 	Local:   [3]uint32{64, 1, 1},
-	LocalID: [3]int32{-1, -1, -1},
+	LocalID: [3]int32{0, -1, -1},
 }
