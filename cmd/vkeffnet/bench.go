@@ -51,9 +51,11 @@ With --all every distinct dispatch is listed as well. Without --suite these thre
 The suite scaling times steps of both modes while batch, image size and model grow, one at a time
 around --batch, --size (128 by default) and --model, with the memory planned. The table has the
 fastest of the timed steps. GROWTH is the exponent with which the time grows with the FLOPs since
-the row above: 1 where it is in proportion, near 0 where fixed costs rule. OPTIM is the optimizer's share of the device's time, GAPS what of the step
-no dispatch runs in. Points are measured from the smallest on; those that would exceed --budget by
-the rate so far, or the device's memory, are shown as skipped. --plot draws it.
+the row above: 1 where it is in proportion, near 0 where fixed costs rule. OPTIM is the optimizer's
+share of the device's time, GAPS what of the step no dispatch runs in. On a CPU driver CPU MS is the
+time of all processors in place of it, which other work on the machine disturbs less; GROWTH and
+the plot are then of that. Points are measured from the smallest on; those that would exceed
+--budget by the rate so far, or the device's memory, are shown as skipped. --plot draws it.
 
 GFLOP/s and GB/s count what the mathematics needs and the bytes of the ranges that are read and
 written. The ceilings are measured in the same run: bandwidth by a copy, arithmetic by

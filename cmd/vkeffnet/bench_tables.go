@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,7 +140,11 @@ func printSweep(w io.Writer, rows []bench.Result) error {
 		model, batch = "", strings.TrimPrefix(batch, ", ")
 	}
 	fmt.Fprintf(w, "\n%s by %s: %s%s%s\n", first.Mode, first.Sweep, model, batch, size)
-	t := table.New(strings.ToUpper(first.Sweep), ">MS/STEP", ">GROWTH", ">MS/IMAGE", ">IMAGES/S", ">GFLOP/S", "OF CEILING", ">OPTIM", ">GAPS", ">MEMORY")
+	last := "GAPS"
+	if slices.ContainsFunc(rows, func(r bench.Result) bool { return r.StepCPUMS > 0 }) {
+		last = "CPU MS"
+	}
+	t := table.New(strings.ToUpper(first.Sweep), ">MS/STEP", ">GROWTH", ">MS/IMAGE", ">IMAGES/S", ">GFLOP/S", "OF CEILING", ">OPTIM", ">"+last, ">MEMORY")
 	var skipped []string
 	var before *bench.Result
 	for _, r := range rows {
@@ -152,15 +157,18 @@ func printSweep(w io.Writer, rows []bench.Result) error {
 		}
 		growth := ""
 		if before != nil && r.FLOPs != before.FLOPs {
-			growth = fmt.Sprintf("%.2f", math.Log(r.MedianMS/before.MedianMS)/math.Log(float64(r.FLOPs)/float64(before.FLOPs)))
+			growth = fmt.Sprintf("%.2f", math.Log(r.GrowingMS()/before.GrowingMS())/math.Log(float64(r.FLOPs)/float64(before.FLOPs)))
 		}
 		before = &r
-		optimizer := ""
+		optimizer, gaps := "", table.Percent(r.GapsShare)
+		if r.StepCPUMS > 0 {
+			gaps = benchMillis(r.StepCPUMS)
+		}
 		if r.Mode == "train" {
 			optimizer = table.Percent(r.OptimizerShare())
 		}
 		t.Add(value(r), benchMillis(r.MedianMS), growth, benchMillis(r.MedianMS/float64(r.Batch)), table.Count(r.ImagesPerS), table.Count(r.GFLOPS),
-			ofCeiling(r.CeilingShare, r.Bound), optimizer, table.Percent(r.GapsShare), memory)
+			ofCeiling(r.CeilingShare, r.Bound), optimizer, gaps, memory)
 	}
 	if err := t.Write(w); err != nil {
 		return err

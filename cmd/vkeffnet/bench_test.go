@@ -52,12 +52,14 @@ func TestScalingLayout(t *testing.T) {
 		r.Memory.Total = memory
 		return r
 	}
+	cpu := point("infer", bench.ByModel, 8, 12345, 1.025, 1e12, 999<<30, "")
+	cpu.StepCPUMS = 23456
 	var out strings.Builder
 	assert.NoError(t, printBench(&out, []bench.Result{
 		point("train", bench.ByBatch, 1, 100, 0.1, 1e9, 1<<20, ""),
 		point("train", bench.ByBatch, 2, 141.42, 0.125, 2e9, 2<<20, ""),
 		point("train", bench.ByBatch, 64, 0, 0, 64e9, 1<<30, "would take 1m10s, of the budget of 2m0s only 24s are left"),
-		point("infer", bench.ByModel, 8, 12345, 1.025, 1e12, 999<<30, ""),
+		cpu,
 	}, false))
 	assert.Equal(t, `
 train by batch: nano, images of 128x128
@@ -68,7 +70,7 @@ BATCH  MS/STEP  GROWTH  MS/IMAGE  IMAGES/S  GFLOP/S  OF CEILING         OPTIM  G
 batch 64 skipped: would take 1m10s, of the budget of 2m0s only 24s are left
 
 infer by model: batch 8 of 128x128
-MODEL  MS/STEP  GROWTH  MS/IMAGE  IMAGES/S  GFLOP/S  OF CEILING         OPTIM  GAPS   MEMORY
-nano     12345              1543     0.648     81.0  102.5% arithmetic         1.5%  999 GiB
+MODEL  MS/STEP  GROWTH  MS/IMAGE  IMAGES/S  GFLOP/S  OF CEILING         OPTIM  CPU MS   MEMORY
+nano     12345              1543     0.648     81.0  102.5% arithmetic          23456  999 GiB
 `, out.String())
 }

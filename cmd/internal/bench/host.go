@@ -14,19 +14,20 @@ type hostClock struct{ begin time.Duration }
 // startHostClock binds the goroutine to its thread until stop.
 func startHostClock() hostClock {
 	runtime.LockOSThread()
-	return hostClock{threadTime()}
+	return hostClock{cpuTime(unix.CLOCK_THREAD_CPUTIME_ID)}
 }
 
 // stop returns the CPU time since the start.
 func (c hostClock) stop() time.Duration {
 	defer runtime.UnlockOSThread()
-	return threadTime() - c.begin
+	return cpuTime(unix.CLOCK_THREAD_CPUTIME_ID) - c.begin
 }
 
-func threadTime() time.Duration {
+// cpuTime is what the thread or the process has used of all processors, by one of the clocks for it.
+func cpuTime(clock int32) time.Duration {
 	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t); err != nil {
-		panic("bench: internal error: CLOCK_THREAD_CPUTIME_ID: " + err.Error())
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		panic("bench: internal error: clock_gettime: " + err.Error())
 	}
 	return time.Duration(t.Nano())
 }

@@ -6,6 +6,7 @@ import (
 	"image/color"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 
 	"gonum.org/v1/plot"
@@ -17,7 +18,7 @@ import (
 // Colours that differ for readers who are blind to some (Okabe and Ito 2008).
 var modeColors = map[string]color.Color{"train": color.RGBA{213, 94, 0, 255}, "infer": color.RGBA{0, 114, 178, 255}}
 
-// PlotScaling draws the results of Scaling into NAME.png and NAME.svg: a column for each sweep, time of the fastest step above
+// PlotScaling draws the results of Scaling into NAME.png and NAME.svg: a column for each sweep, time of a step (GrowingMS) above
 // planned memory. Both axes are logarithmic. A dashed line is what the time would be if it grew with the FLOPs alone,
 // from the largest point that was measured downwards.
 func PlotScaling(name, title string, results []Result) error {
@@ -32,7 +33,11 @@ func PlotScaling(name, title string, results []Result) error {
 		if len(list) == 0 {
 			continue
 		}
-		top, err := scalingPanel(by, list, "ms a step", func(r Result) (float64, bool) { return r.MinMS, r.Skipped == "" }, true)
+		label := "ms a step"
+		if slices.ContainsFunc(list, func(r Result) bool { return r.StepCPUMS > 0 }) {
+			label = "ms a step, of all processors"
+		}
+		top, err := scalingPanel(by, list, label, func(r Result) (float64, bool) { return r.GrowingMS(), r.Skipped == "" }, true)
 		if err != nil {
 			return err
 		}
@@ -152,7 +157,7 @@ func scalingPanel(by string, list []Result, label string, value func(Result) (fl
 		if compare {
 			for _, r := range list {
 				if _, ok := value(r); ok && r.Mode == mode {
-					ideal = append(ideal, plotter.XY{X: x(r), Y: last.MinMS * float64(r.FLOPs) / float64(last.FLOPs)})
+					ideal = append(ideal, plotter.XY{X: x(r), Y: last.GrowingMS() * float64(r.FLOPs) / float64(last.FLOPs)})
 					low = min(low, ideal[len(ideal)-1].Y)
 				}
 			}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/seed-8d806880/vkeffnet/cmd/internal/table"
 	"github.com/seed-8d806880/vkeffnet/cmd/internal/workload"
 	"github.com/seed-8d806880/vkeffnet/effnetv2"
@@ -40,6 +42,7 @@ type Growth struct {
 	Memory     workload.Memory    `json:"memory"`               // planned
 	SectionMS  map[string]float64 `json:"section_ms,omitempty"` // device time of the dispatches by section, in a step with timestamps
 	GapsShare  float64            `json:"gaps_share"`           // of the fastest step, beyond the sum of SectionMS
+	StepCPUMS  float64            `json:"step_cpu_ms,omitempty"`// CPU drivers: least time of a step by the clock of the processors
 	Skipped    string             `json:"skipped,omitempty"`    // why the point was not measured
 }
 
@@ -67,6 +70,15 @@ func (r Result) Fastest() Result {
 		r.CeilingShare *= faster
 	}
 	return r
+}
+
+// GrowingMS is the time by which growth is judged: of the fastest step, and on a CPU driver by the clock of the processors, on
+// which other work on the machine has less influence.
+func (r Result) GrowingMS() float64 {
+	if r.Growth != nil && r.StepCPUMS > 0 {
+		return r.StepCPUMS
+	}
+	return r.MinMS
 }
 
 // point is one piece of work, which several sweeps may share.
@@ -268,8 +280,13 @@ func (s *scaler) run(ctx context.Context, p *point) error {
 	}
 	defer w.Release()
 	var times []time.Duration
+	var cpu time.Duration // least
 	step := func() (time.Duration, error) {
+		before := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID)
 		m, err := w.Step(ctx)
+		if used := cpuTime(unix.CLOCK_PROCESS_CPUTIME_ID) - before; cpu == 0 || used < cpu {
+			cpu = used
+		}
 		return m.Ended.Sub(m.Begin), err
 	}
 	warm, err := time.Duration(0), error(nil)
@@ -287,6 +304,9 @@ func (s *scaler) run(ctx context.Context, p *point) error {
 	}
 	r := timing(p.Config, s.ceiling, w.calls, times)
 	r.Suite, r.Name, r.Growth, r.FirstStepMS = p.result.Suite, p.result.Name, p.result.Growth, millis(w.firstStep)
+	if s.dev.IsCPU() {
+		r.StepCPUMS = millis(cpu)
+	}
 	p.result = r
 	return s.sections(ctx, w, r)
 }
