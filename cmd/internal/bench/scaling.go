@@ -39,11 +39,11 @@ type Growth struct {
 	Dispatches int                `json:"dispatches"`
 	FLOPs      int64              `json:"flops"`
 	Bytes      int64              `json:"bytes"`
-	Memory     workload.Memory    `json:"memory"`               // planned
-	SectionMS  map[string]float64 `json:"section_ms,omitempty"` // device time of the dispatches by section, in a step with timestamps
-	GapsShare  float64            `json:"gaps_share"`           // of the fastest step, beyond the sum of SectionMS
-	StepCPUMS  float64            `json:"step_cpu_ms,omitempty"`// CPU drivers: least time of a step by the clock of the processors
-	Skipped    string             `json:"skipped,omitempty"`    // why the point was not measured
+	Memory     workload.Memory    `json:"memory"`                // planned
+	SectionMS  map[string]float64 `json:"section_ms,omitempty"`  // device time of the dispatches by section, in a step with timestamps
+	GapsShare  float64            `json:"gaps_share"`            // of the fastest step, beyond the sum of SectionMS
+	StepCPUMS  float64            `json:"step_cpu_ms,omitempty"` // CPU drivers: least time of a step by the clock of the processors
+	Skipped    string             `json:"skipped,omitempty"`     // why the point was not measured
 }
 
 // OptimizerShare is the part of the dispatches' time that does not depend on the images: gradient norm and update.
