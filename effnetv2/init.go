@@ -4,6 +4,9 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Init returns the initial state of a network, by timm's names, in PyTorch's layouts:
@@ -18,9 +21,20 @@ import (
 // rest of the network. Source: google/automl, efficientnetv2/effnetv2_model.py, conv_kernel_initializer and
 // dense_kernel_initializer.
 func Init(v Variant, classes int, seed uint64) map[string][]float32 {
-	state := map[string][]float32{}
-	for _, p := range v.Params(classes) {
-		state[p.Timm] = initial(p, classes, seed)
+	params := v.Params(classes)
+	tensors := make([][]float32, len(params))
+	var group errgroup.Group // one of no errors
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, p := range params {
+		group.Go(func() error {
+			tensors[i] = initial(p, classes, seed)
+			return nil
+		})
+	}
+	_ = group.Wait()
+	state := make(map[string][]float32, len(params))
+	for i, p := range params {
+		state[p.Timm] = tensors[i]
 	}
 	return state
 }

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime"
 	"strconv"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/layers"
@@ -113,6 +116,8 @@ func (m *Model) Load(tensors map[string][]float32) error {
 // Encode lays tensors under timm's names in OIHW out as a flat device buffer of the set.
 func (m *Model) Encode(set *layers.ParamSet, tensors map[string][]float32) ([]byte, error) {
 	data := make([]byte, set.Bytes())
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, p := range m.layout {
 		entry := set.Lookup(p.Timm)
 		if entry == nil {
@@ -120,13 +125,18 @@ func (m *Model) Encode(set *layers.ParamSet, tensors map[string][]float32) ([]by
 		}
 		t, ok := tensors[p.Timm]
 		if !ok || len(t) != p.Len() {
+			_ = group.Wait()
 			return nil, fmt.Errorf("effnetv2: weights of %s: %s has %d values, want %d", m.Variant.Name, p.Timm, len(t), p.Len())
 		}
-		for i, x := range ToDevice(p.Kind, p.Shape, t) {
-			binary.LittleEndian.PutUint32(data[entry.Offset()+4*int64(i):], math.Float32bits(x))
-		}
+		group.Go(func() error { // which cannot fail
+			at := data[entry.Offset():]
+			for i, x := range ToDevice(p.Kind, p.Shape, t) {
+				binary.LittleEndian.PutUint32(at[4*i:], math.Float32bits(x))
+			}
+			return nil
+		})
 	}
-	return data, nil
+	return data, group.Wait()
 }
 
 // Decode is the inverse of Encode.
