@@ -244,13 +244,18 @@ func (m *Model) Tune(ctx context.Context, tuner *kernels.Tuner, networks ...Buil
 	if tuner == nil {
 		return nil
 	}
-	for _, o := range networks {
-		o.Tuner = tuner
-		if _, err := m.Build(o); err != nil { // asks for every variant
+	for range 2 { // a choice may bring in operations that the first networks do not have
+		for _, o := range networks {
+			o.Tuner = tuner
+			if _, err := m.Build(o); err != nil { // asks for every variant
+				return err
+			}
+		}
+		if err := tuner.Run(ctx); err != nil {
 			return err
 		}
 	}
-	return tuner.Run(ctx)
+	return nil
 }
 
 // define builds stem, blocks and head under timm's names.

@@ -15,8 +15,18 @@ type ConvBwdConfig struct {
 	Conv Conv
 	DY   GradIn // how dy is built from its parts
 	Sink Sink   // what happens to du: Act with its sums, or SE; Add may be set
-	// Variant is "simple" or "tiled", with or without a tile (bwdTile); empty: the shipped choice for the device.
+	// Variant is "simple" or "tiled", with or without a tile (bwdTile), or Apart, which NewConvBwd refuses; empty: the shipped
+	// choice, see IsApart.
 	Variant string
+}
+
+// Apart is the variant of ConvBwdConfig and DepthwiseBwdConfig in which dgrad and wgrad are two operations.
+const Apart = "apart"
+
+// IsApart tells whether the configuration's variant is Apart. The shipped choice is one kernel, which moves fewer bytes; on CPU
+// drivers, where arithmetic is what binds, it is two in float32, which multiply faster.
+func (c ConvBwdConfig) IsApart(dev *vk.Device) bool {
+	return c.Variant == Apart || c.Variant == "" && dev.IsCPU() && c.Conv.Elem == F32
 }
 
 // ConvBwdArgs are the buffers of ConvBwd.

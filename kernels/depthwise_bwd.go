@@ -12,7 +12,7 @@ type DepthwiseBwdConfig struct {
 	Conv    Conv
 	DY      GradIn // how dy is built from its parts
 	Sink    Sink   // what happens to du: Act with its sums; Add may be set
-	Variant string // "narrow" or "wide"; empty: chosen
+	Variant string // as of DepthwiseFwdConfig, or Apart, which NewDepthwiseBwd refuses; empty: the shipped choice, one kernel
 }
 
 // DepthwiseBwdArgs are the buffers of a DepthwiseBwd: W and DW are [R S C], Sink.Y is x, Scratch has ScratchBytes.

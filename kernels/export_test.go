@@ -74,6 +74,10 @@ func Construct(dev *vk.Device, c Tunable) (err error) {
 		_, err = NewDepthwiseDgrad(dev, c)
 	case DepthwiseWgradConfig:
 		_, err = NewDepthwiseWgrad(dev, c)
+	case ConvBwdConfig:
+		_, err = NewConvBwd(dev, c)
+	case DepthwiseBwdConfig:
+		_, err = NewDepthwiseBwd(dev, c)
 	}
 	return err
 }

@@ -38,7 +38,7 @@ type Tuner struct {
 // TunerOptions say how a Tuner works; nil takes the defaults.
 type TunerOptions struct {
 	CacheDir string        // of the user's cache; empty: os.UserCacheDir()/vkeffnet; "off": none
-	Limit    time.Duration // of a Run, after which the rest keeps the shipped choice until the next one; 0: two minutes, on a CPU driver half a one
+	Limit    time.Duration // of all Runs, after which the rest keeps the shipped choice; 0: two minutes, on a CPU driver half a one
 	Log      *slog.Logger  // nil: silent
 	// Progress, if not nil, is told what Run is about to time, and at its end that all is done.
 	Progress func(done, total int, label string)
@@ -130,7 +130,7 @@ func (t *Tuner) Run(ctx context.Context) error {
 		return nil
 	}
 	t.mu.Lock()
-	wanted := t.wanted
+	wanted, limit := t.wanted, t.limit
 	t.wanted = map[string]*tuneRequest{}
 	t.mu.Unlock()
 	if len(wanted) == 0 {
@@ -143,13 +143,14 @@ func (t *Tuner) Run(ctx context.Context) error {
 	defer func() {
 		t.mu.Lock()
 		maps.Copy(t.entries, made)
+		t.limit -= time.Since(begin)
 		t.mu.Unlock()
 		if e := t.cache.store(made, t.log); e != nil {
 			t.log.Warn("tuning cache not written", "error", e)
 		}
 	}()
 	for i, key := range keys {
-		if time.Since(begin) > t.limit {
+		if time.Since(begin) > limit {
 			t.log.Info("tuning took its time, the rest keeps the shipped choices", "timed", i, "of", len(keys))
 			break
 		}

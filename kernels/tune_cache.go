@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/seed-8d806880/vkeffnet/shaders"
 	"github.com/seed-8d806880/vkeffnet/vk"
@@ -71,12 +72,21 @@ func hash(parts ...string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// shaderHash is of the shaders of an operation.
+// shaderHash is of the shaders of an operation's kind, of which it may use several.
 func shaderHash(op string) string {
-	stem := strings.ReplaceAll(op, " ", "_")
+	kind, _, _ := strings.Cut(op, " ")
+	return shaderHashes[kind]()
+}
+
+var shaderHashes = map[string]func() string{
+	"conv":      sync.OnceValue(func() string { return hashShaders("conv_") }),
+	"depthwise": sync.OnceValue(func() string { return hashShaders("depthwise_") }),
+}
+
+func hashShaders(prefix string) string {
 	var code []string
 	for _, s := range shaders.All {
-		if strings.HasPrefix(s.Name, stem) {
+		if strings.HasPrefix(s.Name, prefix) {
 			code = append(code, s.Name, string(s.SPIRV))
 		}
 	}

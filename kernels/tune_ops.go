@@ -8,10 +8,9 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// Tunable is a configuration whose variant a Tuner can choose: ConvFwdConfig, ConvDgradConfig, ConvWgradConfig,
-// DepthwiseFwdConfig, DepthwiseDgradConfig and DepthwiseWgradConfig.
+// Tunable is a configuration whose variant a Tuner can choose: those of the convolutions, ConvFwdConfig to DepthwiseBwdConfig.
 type Tunable interface {
-	op() string    // "conv fwd": also the stem of its shaders, with _ for the space
+	op() string    // "conv fwd"; the first word is that of its shaders' names
 	shape() Conv   // of the convolution
 	fused() string // what else decides how fast it is: prologues and epilogues
 	variant() string
@@ -149,6 +148,50 @@ func (c ConvWgradConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Record
 	return func(rec *vk.Recorder) { op.Record(rec, a) }, []output{{name: "dw", rng: a.DW}}, b.err
 }
 
+func (c ConvBwdConfig) op() string      { return convBwdOp }
+func (c ConvBwdConfig) shape() Conv     { return c.Conv }
+func (c ConvBwdConfig) variant() string { return c.Variant }
+func (c ConvBwdConfig) fused() string   { return c.DY.fused() + c.Sink.fused() }
+func (c ConvBwdConfig) with(shape Conv, variant string) Tunable {
+	c.Conv, c.Variant = shape, variant
+	return c
+}
+func (c ConvBwdConfig) candidates(dev *vk.Device) []string {
+	if c.Variant = ""; c.IsApart(dev) {
+		return []string{Apart, convTiled}
+	}
+	return []string{convTiled, Apart}
+}
+func (c ConvBwdConfig) reference(*vk.Device) string { return Apart }
+func (c ConvBwdConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {
+	v := c.Conv
+	in := Pending{BN: true, Act: c.Sink.Act, Gate: c.Sink.SE}
+	a := ConvBwdArgs{DY: b.grad(c.DY, v.YBytes(), v.N, v.K), W: b.input("w", v.WBytes()), Gate: b.input("x.gate", when(in.Gate, 4*int64(v.N*v.C))),
+		DW: b.buffer("dw", v.WBytes())}
+	if c.Variant == Apart {
+		dgrad, err := NewConvDgrad(dev, ConvDgradConfig{Conv: v, DY: c.DY, Sink: c.Sink})
+		if err != nil {
+			return nil, nil, err
+		}
+		wgrad, err := NewConvWgrad(dev, ConvWgradConfig{Conv: v, DY: c.DY, In: in})
+		if err != nil {
+			return nil, nil, err
+		}
+		a.Sink, a.Scratch = b.sink(c.Sink, v.XBytes(), v.N, v.C, dgrad.SumsBytes()), b.buffer("scratch", wgrad.ScratchBytes())
+		x := Tensor{Raw: a.Sink.Y, BN: a.Sink.BN, Gate: a.Gate}
+		return func(rec *vk.Recorder) {
+			wgrad.Record(rec, ConvWgradArgs{DY: a.DY, X: x, DW: a.DW, Scratch: a.Scratch})
+			dgrad.Record(rec, ConvDgradArgs{DY: a.DY, W: a.W, Sink: a.Sink})
+		}, b.bwdOutputs(c.Sink, a.Sink, v, dgrad.Parts(), a.DW), b.err
+	}
+	op, err := NewConvBwd(dev, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.Sink, a.Scratch = b.sink(c.Sink, v.XBytes(), v.N, v.C, op.SumsBytes()), b.buffer("scratch", op.ScratchBytes())
+	return func(rec *vk.Recorder) { op.Record(rec, a) }, b.bwdOutputs(c.Sink, a.Sink, v, op.Parts(), a.DW), b.err
+}
+
 // convReference is the variant of dense convolutions that others are compared with: the plainest that runs well enough.
 func convReference(dev *vk.Device) string {
 	if dev.IsCPU() && hasSimple(dev) {
@@ -226,6 +269,44 @@ func (c DepthwiseWgradConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.R
 	a := DepthwiseWgradArgs{DY: b.grad(c.DY, v.YBytes(), v.N, v.K), X: b.tensor(c.In, v.XBytes(), v.N, v.C),
 		DW: b.buffer("dw", 4*int64(v.R*v.S*v.C)), Scratch: b.buffer("scratch", op.ScratchBytes())}
 	return func(rec *vk.Recorder) { op.Record(rec, a) }, []output{{name: "dw", rng: a.DW}}, b.err
+}
+
+func (c DepthwiseBwdConfig) op() string      { return "depthwise bwd" }
+func (c DepthwiseBwdConfig) shape() Conv     { return c.Conv }
+func (c DepthwiseBwdConfig) variant() string { return c.Variant }
+func (c DepthwiseBwdConfig) fused() string   { return c.DY.fused() + c.Sink.fused() }
+func (c DepthwiseBwdConfig) with(shape Conv, variant string) Tunable {
+	c.Conv, c.Variant = shape, variant
+	return c
+}
+func (c DepthwiseBwdConfig) candidates(dev *vk.Device) []string {
+	return append(depthwiseCandidates(dev, c.Conv, c.Conv.Stride), Apart)
+}
+func (c DepthwiseBwdConfig) reference(*vk.Device) string { return Apart }
+func (c DepthwiseBwdConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {
+	v := c.Conv
+	a := DepthwiseBwdArgs{DY: b.grad(c.DY, v.YBytes(), v.N, v.K), W: b.input("w", 4*int64(v.R*v.S*v.C)), DW: b.buffer("dw", 4*int64(v.R*v.S*v.C))}
+	if c.Variant == Apart {
+		dgrad, err := NewDepthwiseDgrad(dev, DepthwiseDgradConfig{Conv: v, DY: c.DY, Sink: c.Sink})
+		if err != nil {
+			return nil, nil, err
+		}
+		wgrad, err := NewDepthwiseWgrad(dev, DepthwiseWgradConfig{Conv: v, DY: c.DY, In: Pending{BN: true, Act: c.Sink.Act}})
+		if err != nil {
+			return nil, nil, err
+		}
+		a.Sink, a.Scratch = b.sink(c.Sink, v.XBytes(), v.N, v.C, dgrad.SumsBytes()), b.buffer("scratch", wgrad.ScratchBytes())
+		return func(rec *vk.Recorder) {
+			wgrad.Record(rec, DepthwiseWgradArgs{DY: a.DY, X: Tensor{Raw: a.Sink.Y, BN: a.Sink.BN}, DW: a.DW, Scratch: a.Scratch})
+			dgrad.Record(rec, DepthwiseDgradArgs{DY: a.DY, W: a.W, Sink: a.Sink})
+		}, b.bwdOutputs(c.Sink, a.Sink, v, dgrad.Parts(), a.DW), b.err
+	}
+	op, err := NewDepthwiseBwd(dev, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.Sink, a.Scratch = b.sink(c.Sink, v.XBytes(), v.N, v.C, op.SumsBytes()), b.buffer("scratch", op.ScratchBytes())
+	return func(rec *vk.Recorder) { op.Record(rec, a) }, b.bwdOutputs(c.Sink, a.Sink, v, op.Parts(), a.DW), b.err
 }
 
 // named lists the names whose flags are set; pairs are name, flag.

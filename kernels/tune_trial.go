@@ -127,6 +127,11 @@ func (b *trialBuffers) sinkOutputs(s Sink, a SinkArgs, n, c, parts int) []output
 	return out
 }
 
+// bwdOutputs are the results of both gradients.
+func (b *trialBuffers) bwdOutputs(s Sink, a SinkArgs, v Conv, parts int, dw vk.Range) []output {
+	return append(b.sinkOutputs(s, a, v.N, v.C, parts), output{name: "dw", rng: dw})
+}
+
 // fwdOutputs are the results of a forward pass.
 func (b *trialBuffers) fwdOutputs(y, stats vk.Range, parts, k int) []output {
 	out := []output{{name: "y", rng: y, elem: b.elem}}

@@ -151,22 +151,22 @@ func (u *unit) backwardPass() {
 	}
 	sink := u.inputSink()
 	switch {
-	case u.spec.Depthwise && !g.opt.NoFuse && kernels.CanDepthwiseBwd(u.conv, u.in.pending, sink.Sink):
-		u.depthwiseBwd(gin, grad, uses, sink)
-	case u.sharesReads(sink.Sink):
-		u.convBwd(gin, grad, uses, sink)
-	default:
-		u.wgrad(gin, grad, uses)
-		u.dgrad(gin, grad, uses, sink)
+	case g.opt.NoFuse:
+	case u.spec.Depthwise && kernels.CanDepthwiseBwd(u.conv, u.in.pending, sink.Sink):
+		cfg := kernels.DepthwiseBwdConfig{Conv: u.conv, DY: gin, Sink: sink.Sink}
+		if cfg.Variant = g.opt.Tuner.Choose(cfg); cfg.Variant != kernels.Apart {
+			u.depthwiseBwd(cfg, grad, uses, sink)
+			return
+		}
+	case !u.spec.Depthwise && kernels.CanConvBwd(u.conv, u.in.pending, sink.Sink):
+		cfg := kernels.ConvBwdConfig{Conv: u.conv, DY: gin, Sink: sink.Sink}
+		if cfg.Variant = g.opt.Tuner.Choose(cfg); !cfg.IsApart(g.dev) {
+			u.convBwd(cfg, grad, uses, sink)
+			return
+		}
 	}
-}
-
-// sharesReads decides whether a dense convolution's two gradients are taken in one pass. That moves fewer bytes wherever it
-// can be done; a CPU driver, where arithmetic is what binds, multiplies faster in two.
-func (u *unit) sharesReads(s kernels.Sink) bool {
-	g := u.g
-	slow := g.dev.IsCPU() && g.opt.Elem == kernels.F32
-	return !u.spec.Depthwise && !g.opt.NoFuse && !slow && kernels.CanConvBwd(u.conv, u.in.pending, s)
+	u.wgrad(gin, grad, uses)
+	u.dgrad(gin, grad, uses, sink)
 }
 
 // materialiseGrad decides whether dy is written before it is read. A 3x3 convolution's two backward kernels would build
@@ -225,9 +225,9 @@ func (s *inputSink) args(sums *Value) kernels.SinkArgs {
 }
 
 // depthwiseBwd appends both gradients of a depthwise convolution in one kernel.
-func (u *unit) depthwiseBwd(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value, sink *inputSink) {
+func (u *unit) depthwiseBwd(cfg kernels.DepthwiseBwdConfig, grad func() kernels.Grad, uses []*Value, sink *inputSink) {
 	g, name := u.g, u.spec.Name
-	op, err := kernels.NewDepthwiseBwd(g.dev, kernels.DepthwiseBwdConfig{Conv: u.conv, DY: gin, Sink: sink.Sink})
+	op, err := kernels.NewDepthwiseBwd(g.dev, cfg)
 	op = must(g, name, op, err)
 	sums, scratch := g.Value(name+".sums", op.SumsBytes(), false), g.scratch(name+".wgrad", op.ScratchBytes())
 	w, dw := u.weight()
@@ -238,9 +238,9 @@ func (u *unit) depthwiseBwd(gin kernels.GradIn, grad func() kernels.Grad, uses [
 }
 
 // convBwd appends both gradients of a 1x1 convolution in one kernel.
-func (u *unit) convBwd(gin kernels.GradIn, grad func() kernels.Grad, uses []*Value, sink *inputSink) {
+func (u *unit) convBwd(cfg kernels.ConvBwdConfig, grad func() kernels.Grad, uses []*Value, sink *inputSink) {
 	g, name := u.g, u.spec.Name
-	op, err := kernels.NewConvBwd(g.dev, kernels.ConvBwdConfig{Conv: u.conv, DY: gin, Sink: sink.Sink})
+	op, err := kernels.NewConvBwd(g.dev, cfg)
 	op = must(g, name, op, err)
 	sums, scratch := g.Value(name+".sums", op.SumsBytes(), false), g.scratch(name+".wgrad", op.ScratchBytes())
 	w, dw := u.weight()

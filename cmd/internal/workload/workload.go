@@ -35,6 +35,7 @@ type Workload struct {
 	Config
 	Model *effnetv2.Model
 	Net   *effnetv2.Network
+	build effnetv2.BuildOptions
 
 	dev     *vk.Device
 	step    *vk.Buffer
@@ -72,16 +73,21 @@ func Declare(dev *vk.Device, c Config) (*Workload, error) {
 			o.Slots.MeanSquare = w.meanSqr.Range()
 		}
 	}
+	w.build = o
 	w.Net, err = m.Build(o)
 	return w, err
 }
 
 // Tune lets the tuner of c time what the work chooses from; Declare it afterwards.
 func Tune(ctx context.Context, dev *vk.Device, c Config) error {
-	if _, err := Declare(dev, c); err != nil { // asks for every variant
+	if c.Tuner == nil {
+		return nil
+	}
+	w, err := Declare(dev, c)
+	if err != nil {
 		return err
 	}
-	return c.Tuner.Run(ctx)
+	return w.Model.Tune(ctx, c.Tuner, w.build)
 }
 
 // Memory is what the work takes on the device, in bytes.
