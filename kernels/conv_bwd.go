@@ -261,6 +261,14 @@ func tiledBwdTile(threadsN, threadsM, tileM, splitK uint32) bwdTile {
 	return bwdTile{n: threadsN, m: threadsM, tileM: tileM, splitK: splitK, rows: int(threadsM / splitK * tileM), cols: int(4 * threadsN)}
 }
 
+// name is what cutConvBwd reads.
+func (t bwdTile) name(variant string) string {
+	if t.m == 0 {
+		return fmt.Sprintf("%s/%dx%dx%d", variant, t.n, t.tileM, t.tileN)
+	}
+	return fmt.Sprintf("%s/%dx%dx%dx%d", variant, t.n, t.m, t.tileM, t.splitK)
+}
+
 // shared is the size of the tile's shared memory for K output channels.
 func (t bwdTile) shared(k int) int {
 	if t.m == 0 {

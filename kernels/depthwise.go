@@ -43,17 +43,15 @@ func shippedStrip(conv Conv, columns int) int {
 
 // depthwiseCandidates are the variants and strips that a Tuner may choose from, the shipped one first. Those of equal
 // tuning keys must be equal.
-func depthwiseCandidates(dev *vk.Device, conv Conv, columns int) []string {
-	first := shippedChoices[deviceClass(dev)].lanes
-	names := []string{fmt.Sprintf("%s/%d", first, shippedStrip(conv, columns))}
-	for _, variant := range []string{narrowVariant, wideVariant} {
-		for strip := 1; strip <= shippedStrip(conv, columns); strip *= 2 {
-			if name := fmt.Sprintf("%s/%d", variant, strip); name != names[0] && (variant == first || strip == shippedStrip(conv, columns)) {
-				names = append(names, name)
-			}
-		}
+func depthwiseCandidates(dev *vk.Device, conv Conv, columns int) (names []string) {
+	first, strip := shippedChoices[deviceClass(dev)].lanes, shippedStrip(conv, columns)
+	for s := strip; s >= 1; s /= 2 {
+		names = append(names, fmt.Sprintf("%s/%d", first, s))
 	}
-	return names
+	if dev.IsCPU() {
+		return names[:2] // compiling one takes longer than timing it
+	}
+	return append(names, fmt.Sprintf("%s/%d", narrowVariant, strip))
 }
 
 // newDepthwiseGrid cuts an output of p x q of which an invocation computes columns times tq columns; perImage is the

@@ -1,6 +1,8 @@
 package kernels
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -55,6 +57,24 @@ func TuneKey(dev *vk.Device, c Tunable) string { return tuneKey(dev, c) }
 
 // Candidates lists what may win.
 func Candidates(dev *vk.Device, c Tunable) []string { return c.candidates(dev) }
+
+// Agree returns an error if a variant of c gives other results than the first one.
+func Agree(dev *vk.Device, c Tunable, names []string) error {
+	k := &competition{t: OpenTuner(dev, &TunerOptions{CacheDir: "off"}), c: c, shape: c.shape(), bufs: newTrialBuffers(dev, c.shape().Elem)}
+	defer k.release()
+	want, err := k.results(context.Background(), names[0])
+	if err != nil {
+		return err
+	}
+	for _, name := range names[1:] {
+		r, err := k.admit(context.Background(), name, want)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		k.entered = append(k.entered, r)
+	}
+	return nil
+}
 
 // With is c with another variant.
 func With(c Tunable, variant string) Tunable { return c.with(c.shape(), variant) }

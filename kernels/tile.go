@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -152,89 +153,91 @@ func parseTile(dev *vk.Device, variant, text string, groups int) (convTile, bool
 
 // cut chooses the class's tile of a variant.
 func (s shippedChoice) cut(dev *vk.Device, variant string, g gemm) convTile {
-	var t convTile
-	best := 0.0
-	gemmM, gemmN := g.m, g.n
-	switch variant {
-	case convUniform:
+	if variant != convTiled {
+		return s.ranked(dev, variant, g)[0]
+	}
+	for _, line := range s.tiles {
+		t, ok := parseTile(dev, variant, line.tile, s.groups)
+		tiles := ceilDiv(g.m, max(t.rows, 1)) * ceilDiv(g.n, max(t.cols, 1))
+		if ok && t.fits(dev, variant) && (line.gemmN == 0 || g.n <= line.gemmN) && (line.gemmM == 0 || g.m <= line.gemmM) && tiles >= line.least {
+			return t
+		}
+	}
+	panic("kernels: internal error: no shipped tile fits")
+}
+
+// ranked are the tiles of a CPU driver's variant, the one first that should be fastest: by their rates, where rows and columns
+// beyond the GEMM's are wasted.
+func (s shippedChoice) ranked(dev *vk.Device, variant string, g gemm) []convTile {
+	type ranked struct {
+		convTile
+		rate float64
+	}
+	var all []ranked
+	add := func(t convTile, rows int, rate float64) {
+		cols := ceilDiv(g.n, t.cols) * t.cols
+		all = append(all, ranked{t, rate * float64(g.m*g.n) / float64(rows*cols)})
+	}
+	if variant == convUniform {
 		for _, u := range uniformTiles {
-			n := newConvTile(variant, 8, u.m, u.n, s.groups)
-			if n.rows > max(gemmM, 4) {
-				continue // conv_wgrad_uniform has no rows beyond K
-			}
-			used := float64(gemmM*gemmN) / float64(ceilDiv(gemmM, n.rows)*n.rows*ceilDiv(gemmN, n.cols)*n.cols)
-			if r := u.rate * used; r > best {
-				best, t = r, n
+			if t := newConvTile(variant, 8, u.m, u.n, s.groups); t.rows <= max(g.m, 4) { // conv_wgrad_uniform has no rows beyond K
+				add(t, ceilDiv(g.m, t.rows)*t.rows, u.rate)
 			}
 		}
-		return t
-	case convTiled:
-		for _, line := range s.tiles {
-			t, ok := parseTile(dev, variant, line.tile, s.groups)
-			tiles := ceilDiv(gemmM, max(t.rows, 1)) * ceilDiv(gemmN, max(t.cols, 1))
-			if ok && t.fits(dev, variant) && (line.gemmN == 0 || gemmN <= line.gemmN) && (line.gemmM == 0 || gemmM <= line.gemmM) && tiles >= line.least {
-				return t
-			}
+	} else {
+		lanes, m := uint32(4), uint32(16)
+		if dev.Limits().SubgroupMin >= 8 {
+			lanes = 8
 		}
-		panic("kernels: internal error: no shipped tile fits")
-	}
-	lanes, m := uint32(4), uint32(16)
-	if dev.Limits().SubgroupMin >= 8 {
-		lanes = 8
-	}
-	if gemmM <= 8 {
-		m = 8
-	}
-	for i, rate := range s.rates {
-		n := newConvTile(variant, lanes, m, uint32(i+1), s.groups)
-		// Columns beyond gemmN are wasted.
-		if r := rate * float64(gemmN) / float64(ceilDiv(gemmN, n.cols)*n.cols); r > best {
-			best, t = r, n
+		if g.m <= 8 {
+			m = 8
+		}
+		for i, rate := range s.rates {
+			add(newConvTile(variant, lanes, m, uint32(i+1), s.groups), g.m, rate)
 		}
 	}
-	return t
+	slices.SortStableFunc(all, func(a, b ranked) int { return cmp.Compare(b.rate, a.rate) })
+	tiles := make([]convTile, len(all))
+	for i, r := range all {
+		tiles[i] = r.convTile
+	}
+	return tiles
 }
 
 // convCandidates are the variants and tiles that a Tuner may choose from for a GEMM, the shipped one first. Those of
-// equal tuning keys must be equal.
+// equal tuning keys must be equal. On CPU drivers they are few: compiling one takes longer than timing it.
 func convCandidates(dev *vk.Device, g gemm) []string {
-	gemmN := g.n
 	variant, first, err := cutConv(dev, "", "", g)
 	if err != nil {
 		return nil
 	}
 	names := []string{first.name(variant)}
-	add := func(a, b, c uint32, groups int) {
-		t := newConvTile(variant, a, b, c, groups)
-		// More than half of the columns wasted: another tile does the same in less.
-		if wasted := ceilDiv(gemmN, t.cols)*t.cols - gemmN; t.fits(dev, variant) && 2*wasted <= t.cols && !slices.Contains(names, t.name(variant)) {
-			names = append(names, t.name(variant))
+	class := shippedChoices[deviceClass(dev)]
+	switch variant {
+	case convCoopmat:
+		return append(coopCandidates(dev, first.groups, g), class.cut(dev, convTiled, g).name(convTiled))
+	case convUniform, convSimple:
+		if more := class.ranked(dev, variant, g)[1:]; len(more) > 0 {
+			names = append(names, more[0].name(variant))
 		}
-	}
-	if variant == convCoopmat {
-		tiled := shippedChoices[deviceClass(dev)].cut(dev, convTiled, g)
-		return append(coopCandidates(dev, first.groups, g), tiled.name(convTiled))
-	}
-	if variant == convUniform {
-		for _, u := range uniformTiles {
-			add(8, u.m, u.n, first.groups)
+		if variant == convUniform {
+			names = append(names, class.cut(dev, convSimple, g).name(convSimple))
 		}
-		variant, first, _ = cutConv(dev, "", convSimple, g)
-		add(first.lanes, first.m, first.n, first.groups)
-		return names
-	}
-	if variant == convSimple {
-		for n := uint32(2); n <= 4; n++ { // 1 has won nothing (BenchmarkConv)
-			add(first.lanes, first.m, n, first.groups)
+	case convTiled:
+		tiles := [][3]uint32{{16, 8, 8}, {16, 16, 8}, {8, 16, 8}, {16, 8, 4}, {8, 16, 4}, {4, 32, 4}}
+		if dev.IsCPU() {
+			tiles = tiles[:1]
 		}
-		add(first.lanes, 24-first.m, first.n, first.groups) // 8 and 16 rows
-		return names
-	}
-	for _, tile := range [][3]uint32{{16, 8, 8}, {16, 16, 8}, {8, 16, 8}, {16, 8, 4}, {8, 16, 4}, {4, 32, 4}} {
-		add(tile[0], tile[1], tile[2], first.groups)
-	}
-	if !dev.IsCPU() {
-		add(first.lanes, first.m, first.n, 4*first.groups)
+		for _, a := range tiles {
+			t := newConvTile(variant, a[0], a[1], a[2], first.groups)
+			// More than half of the columns wasted: another tile does the same in less.
+			if wasted := ceilDiv(g.n, t.cols)*t.cols - g.n; t.fits(dev, variant) && 2*wasted <= t.cols && t != first {
+				names = append(names, t.name(variant))
+			}
+		}
+		if !dev.IsCPU() {
+			names = append(names, newConvTile(variant, first.lanes, first.m, first.n, 4*first.groups).name(variant))
+		}
 	}
 	return names
 }

@@ -40,7 +40,7 @@ type TunerOptions struct {
 	CacheDir string        // of the user's cache; empty: os.UserCacheDir()/vkeffnet; "off": none
 	Limit    time.Duration // of all Runs, after which the rest keeps the shipped choice; 0: two minutes, on a CPU driver half a one
 	Log      *slog.Logger  // nil: silent
-	// Progress, if not nil, is told what Run is about to time, and at its end that all is done.
+	// Progress, if not nil, is told what Run is about to time, and at its end, with no label, how much it has timed.
 	Progress func(done, total int, label string)
 }
 
@@ -90,6 +90,9 @@ func (t *Tuner) Choose(c Tunable) string {
 		return c.variant()
 	}
 	key, candidates := tuneKey(t.dev, c), c.candidates(t.dev)
+	if len(candidates) < 2 {
+		return ""
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.fixed {
@@ -133,7 +136,7 @@ func (t *Tuner) Run(ctx context.Context) error {
 	wanted, limit := t.wanted, t.limit
 	t.wanted = map[string]*tuneRequest{}
 	t.mu.Unlock()
-	if len(wanted) == 0 {
+	if len(wanted) == 0 || limit <= 0 {
 		return nil
 	}
 	keys := slices.SortedFunc(maps.Keys(wanted), func(a, b string) int {
@@ -151,8 +154,8 @@ func (t *Tuner) Run(ctx context.Context) error {
 	}()
 	for i, key := range keys {
 		if time.Since(begin) > limit {
-			t.log.Info("tuning took its time, the rest keeps the shipped choices", "timed", i, "of", len(keys))
-			break
+			t.progress(i, len(keys), "")
+			return nil
 		}
 		t.progress(i, len(keys), wanted[key].config.op()+" "+wanted[key].config.shape().String())
 		e, err := t.compete(ctx, wanted[key].config)

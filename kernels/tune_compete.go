@@ -50,9 +50,6 @@ type competition struct {
 // compete times the candidates of c. The entry is nil if nothing can be said; the error ends all tuning.
 func (t *Tuner) compete(ctx context.Context, c Tunable) (*tuneEntry, error) {
 	names := c.candidates(t.dev)
-	if len(names) == 0 {
-		return nil, nil
-	}
 	k := &competition{t: t, c: c, shape: c.shape().shrink(tunePixels(t.dev, c)), bufs: newTrialBuffers(t.dev, c.shape().Elem), entry: newTuneEntry(c, names)}
 	defer k.release()
 	err := k.run(ctx, names)

@@ -157,10 +157,23 @@ func (c ConvBwdConfig) with(shape Conv, variant string) Tunable {
 	return c
 }
 func (c ConvBwdConfig) candidates(dev *vk.Device) []string {
-	if c.Variant = ""; c.IsApart(dev) {
-		return []string{Apart, convTiled}
+	pixels := tunePixels(dev, c)
+	variant, _, err := cutConvBwd(dev, "", c.Conv.K, pixels, pixels)
+	if err != nil || dev.IsCPU() && variant == convTiled { // a shader with barriers takes a CPU driver seconds to compile
+		return []string{Apart}
 	}
-	return []string{convTiled, Apart}
+	tiles, most := bwdTiles(dev, variant, c.Conv.K, pixels, pixels), 4
+	if dev.IsCPU() {
+		most = 1
+	}
+	var names []string
+	for _, t := range tiles[:min(most, len(tiles))] {
+		names = append(names, t.name(variant))
+	}
+	if c.Variant = ""; c.IsApart(dev) {
+		return append([]string{Apart}, names...)
+	}
+	return append(names, Apart)
 }
 func (c ConvBwdConfig) reference(*vk.Device) string { return Apart }
 func (c ConvBwdConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {
@@ -280,9 +293,18 @@ func (c DepthwiseBwdConfig) with(shape Conv, variant string) Tunable {
 	return c
 }
 func (c DepthwiseBwdConfig) candidates(dev *vk.Device) []string {
-	return append(depthwiseCandidates(dev, c.Conv, c.Conv.Stride), Apart)
+	names := depthwiseCandidates(dev, c.Conv, c.Conv.Stride)
+	if !dev.IsCPU() {
+		names = append(names, Apart)
+	}
+	return names
 }
-func (c DepthwiseBwdConfig) reference(*vk.Device) string { return Apart }
+func (c DepthwiseBwdConfig) reference(dev *vk.Device) string {
+	if dev.IsCPU() {
+		return narrowVariant
+	}
+	return Apart
+}
 func (c DepthwiseBwdConfig) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []output, error) {
 	v := c.Conv
 	a := DepthwiseBwdArgs{DY: b.grad(c.DY, v.YBytes(), v.N, v.K), W: b.input("w", 4*int64(v.R*v.S*v.C)), DW: b.buffer("dw", 4*int64(v.R*v.S*v.C))}

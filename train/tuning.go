@@ -81,12 +81,14 @@ func tuneProgress(w io.Writer, terminal bool, now func() time.Time) func(done, t
 			begin, last = now(), now()
 		}
 		switch {
-		case done == total:
-			end := ""
+		case label == "":
 			if terminal {
-				end = "\r\x1b[K"
+				fmt.Fprint(w, "\r\x1b[K")
 			}
-			fmt.Fprintf(w, "%stimed the variants of %d operations in %.1f s; the next start finds them in the cache\n", end, total, now().Sub(begin).Seconds())
+			fmt.Fprintf(w, "timed the variants of %d operations in %.1f s, for this start and later ones\n", done, now().Sub(begin).Seconds())
+			if done < total {
+				fmt.Fprintf(w, "%d more keep the shipped variants; the next start goes on\n", total-done)
+			}
 		case terminal:
 			fmt.Fprintf(w, "\r\x1b[Ktuning %d/%d %s", done+1, total, label)
 		case now().Sub(last) >= lineInterval:

@@ -70,7 +70,12 @@ func TestTuneProgress(t *testing.T) {
 		progress(3, 3, "")
 		return out.String()
 	}
-	const end = "timed the variants of 3 operations in 12.0 s; the next start finds them in the cache\n"
+	var out bytes.Buffer
+	progress := train.TuneProgressAt(&out, false, func() time.Time { return clock })
+	progress(0, 5, "conv fwd")
+	progress(1, 5, "")
+	assert.Equal(t, "timed the variants of 1 operations in 0.0 s, for this start and later ones\n4 more keep the shipped variants; the next start goes on\n", out.String())
+	const end = "timed the variants of 3 operations in 12.0 s, for this start and later ones\n"
 	assert.Equal(t, "tuning 3/3 conv fwd\n"+end, tell(false))
 	assert.Equal(t, "\r\x1b[Ktuning 1/3 conv fwd\r\x1b[Ktuning 2/3 conv fwd\r\x1b[Ktuning 3/3 conv fwd\r\x1b[K"+end, tell(true))
 }
