@@ -20,6 +20,7 @@ import (
 type bed struct {
 	ctx    context.Context
 	dev    *vk.Device
+	elem   kernels.Elem // of activations and their gradients
 	random *rand.Rand
 	bufs   []*buffer
 	used   map[string]bool // shaders that ran
@@ -113,6 +114,41 @@ func (b *bed) input(want bool, n int, lo, hi float64) (vk.Range, []float64) {
 	return b.floats(x).rng(), x
 }
 
+// activation is input of the bed's element type: the numbers are those that it can hold.
+func (b *bed) activation(want bool, n int, lo, hi float64) (vk.Range, []float64) {
+	if !want {
+		return vk.Range{}, nil
+	}
+	x := make([]float32, n)
+	for i, v := range b.uniform(n, lo, hi) {
+		x[i] = float32(v)
+	}
+	data := b.elem.Append(nil, x)
+	size := int64(len(data))
+	words := make([]uint32, (size+3)/4)
+	data = append(data, 0, 0)
+	for i := range words {
+		words[i] = binary.LittleEndian.Uint32(data[4*i:])
+	}
+	return b.words(words).rng().Slice(0, size), wide(b.elem.Decode(data[:size]))
+}
+
+// activations makes an output of n of them, which readActivations reads.
+func (b *bed) activations(n int) *buffer { return b.outputBytes(int64(n) * b.elem.Bytes()) }
+
+func (x *buffer) readActivations(n int) []float64 {
+	data := x.bytes()[guardBytes:]
+	return wide(x.b.elem.Decode(data[:int64(n)*x.b.elem.Bytes()]))
+}
+
+func wide(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
+
 // batchNorm makes a bn buffer [6][C]; rstd is positive.
 func (b *bed) batchNorm(want bool, c int) (vk.Range, []float64) {
 	if !want {
@@ -125,7 +161,7 @@ func (b *bed) batchNorm(want bool, c int) (vk.Range, []float64) {
 
 // tensor makes a tensor [N HW C] with what p names pending on it.
 func (b *bed) tensor(p kernels.Pending, n, hw, c int) (t kernels.Tensor, want ref.Tensor) {
-	t.Raw, want.Raw = b.input(true, n*hw*c, -2, 2)
+	t.Raw, want.Raw = b.activation(true, n*hw*c, -2, 2)
 	t.BN, want.BN = b.batchNorm(p.BN, c)
 	t.Gate, want.Gate = b.input(p.Gate, n*c, 0, 1)
 	return t, want
@@ -134,8 +170,8 @@ func (b *bed) tensor(p kernels.Pending, n, hw, c int) (t kernels.Tensor, want re
 // grad makes the parts of a gradient [N PQ K] that in names.
 func (b *bed) grad(in kernels.GradIn, n, pq, k int) (g kernels.Grad, want ref.Grad) {
 	needsY := in.BN || in.Act != kernels.NoAct
-	g.G, want.G = b.input(!in.NoG, n*pq*k, -1, 1)
-	g.Y, want.Y = b.input(needsY, n*pq*k, -2, 2)
+	g.G, want.G = b.activation(!in.NoG, n*pq*k, -1, 1)
+	g.Y, want.Y = b.activation(needsY, n*pq*k, -2, 2)
 	g.BN, want.BN = b.batchNorm(needsY, k)
 	g.Keep, want.Keep = b.input(in.Keep, n, 0, 1.5)
 	g.Gate, want.Gate = b.input(in.Gate && !in.NoG, n*k, 0, 1)
@@ -153,11 +189,11 @@ type sinkBuffers struct {
 func (b *bed) sink(s kernels.Sink, n, hw, c int, sumsBytes int64) sinkBuffers {
 	takesSums := s.Sums || s.SE || s.Act != kernels.NoAct
 	var a sinkBuffers
-	a.SinkArgs.Add, a.want.Add = b.input(s.Add, n*hw*c, -1, 1)
-	a.SinkArgs.Y, a.want.Y = b.input(takesSums, n*hw*c, -2, 2)
+	a.SinkArgs.Add, a.want.Add = b.activation(s.Add, n*hw*c, -1, 1)
+	a.SinkArgs.Y, a.want.Y = b.activation(takesSums, n*hw*c, -2, 2)
 	a.SinkArgs.BN, a.want.BN = b.batchNorm(takesSums, c)
 	a.SinkArgs.Keep, a.want.Keep = b.input(s.Keep, n, 0, 1.5)
-	a.dx, a.sums = b.output(n*hw*c), b.outputBytes(sumsBytes)
+	a.dx, a.sums = b.activations(n*hw*c), b.outputBytes(sumsBytes)
 	a.SinkArgs.DX, a.SinkArgs.Sums = a.dx.rng(), a.sums.rng()
 	return a
 }
@@ -165,7 +201,7 @@ func (b *bed) sink(s kernels.Sink, n, hw, c int, sumsBytes int64) sinkBuffers {
 // compareSink holds what a sink wrote of du [N HW C] against the twin.
 func (b *bed) compareSink(s kernels.Sink, du []float64, a sinkBuffers, n, hw, c, parts int) {
 	dx, sums := ref.Sink(s, du, a.want, n, hw, c)
-	b.compare("dx", a.dx.read(), dx)
+	b.compare("dx", a.dx.readActivations(len(dx)), dx)
 	if sums == nil {
 		return
 	}
@@ -244,10 +280,11 @@ func (x *buffer) read() []float64 {
 }
 
 // limits of a result: the normalised mean squared error, and the error of one element beside its size and the root mean
-// square of all. Float32 sums of these lengths stay three orders below.
-const (
-	maxNMSE  = 1e-9
-	maxError = 1e-3
+// square of all. Float32 sums of these lengths stay three orders below; what is stored in 16 bits may be rounded toward zero,
+// and operands of cooperative matrices are.
+var (
+	maxNMSE  = map[kernels.Elem]float64{kernels.F32: 1e-9, kernels.F16: 1e-6, kernels.BF16: 6e-5}
+	maxError = map[kernels.Elem]float64{kernels.F32: 1e-3, kernels.F16: 0x1p-8, kernels.BF16: 0x1p-5}
 )
 
 // compare notes how far got is from want.
@@ -275,13 +312,13 @@ func (b *bed) compare(what string, got, want []float64) {
 	b.nmse = max(b.nmse, nmse)
 	rms := math.Sqrt(den / float64(len(want)))
 	for i, w := range want {
-		if d := math.Abs(got[i] - w); !(d <= maxError*(math.Abs(w)+rms)) {
+		if d := math.Abs(got[i] - w); !(d <= maxError[b.elem]*(math.Abs(w)+rms)) {
 			b.wrong = append(b.wrong, fmt.Sprintf("%s[%d] is %.7g, want %.7g", what, i, got[i], w))
 			return
 		}
 	}
-	if nmse > maxNMSE {
-		b.wrong = append(b.wrong, fmt.Sprintf("%s has an NMSE of %.2g, want at most %.0e", what, nmse, maxNMSE))
+	if nmse > maxNMSE[b.elem] {
+		b.wrong = append(b.wrong, fmt.Sprintf("%s has an NMSE of %.2g, want at most %.0e", what, nmse, maxNMSE[b.elem]))
 	}
 }
 

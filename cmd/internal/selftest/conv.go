@@ -2,6 +2,7 @@ package selftest
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/tests/ref"
@@ -57,52 +58,87 @@ var (
 	}
 )
 
-// fusedTests makes a test of the plain and one of the fused forms of a variant.
-func fusedTests(kernel, variant string, shapes []kernels.Conv, run func(*bed, kernels.Conv, fusion)) []test {
-	forms := func(list []fusion) func(*bed) {
-		return func(b *bed) {
-			for i, c := range shapes {
-				for j, f := range list {
-					if len(list) > 1 && i > 1 && j != i%len(list) {
-						continue // every form with two shapes, and every shape with one form
-					}
+// convTest is a test of a variant over shapes and forms: in float32 every form with the first two shapes, and every other
+// shape with one of them.
+func convTest(kernel, variant, hint string, shapes []kernels.Conv, list []fusion, run func(*bed, kernels.Conv, fusion)) test {
+	return test{kernel: kernel, variant: variant, hint: hint, run: func(b *bed) {
+		for i, c := range shapes {
+			c.Elem = b.elem
+			for j, f := range list {
+				if j == i%len(list) || i < 2 && b.elem == kernels.F32 {
 					run(b, c, f)
 					b.release()
 				}
 			}
 		}
-	}
-	return []test{
-		{kernel, variant, hintDriver, forms(plain)},
-		{kernel, variant + " fused", hintFused, forms(fused)},
-	}
+	}}
+}
+
+// depthwiseFused are what kernels.DepthwiseBwd takes.
+var depthwiseFused = []fusion{
+	{dy: kernels.GradIn{BN: true, Gate: true, Act: kernels.SiLU}, sink: kernels.Sink{Act: kernels.SiLU, Sums: true}},
+	{dy: kernels.GradIn{BN: true, Act: kernels.SiLU}, sink: kernels.Sink{Add: true, Act: kernels.SiLU, Sums: true}},
+}
+
+// fusedTests makes tests of the plain and of the fused forms of a variant.
+func fusedTests(kernel, variant string, shapes []kernels.Conv, run func(*bed, kernels.Conv, fusion)) []test {
+	both := []test{convTest(kernel, variant, hintDriver, shapes, plain, run), convTest(kernel, variant+" fused", hintFused, shapes, fused, run)}
+	return append(both, inHalf(both[1:])...)
 }
 
 func denseTests() []test {
 	var list []test
-	for _, variant := range []string{"simple", "tiled"} {
+	for _, variant := range []string{"simple", "tiled", "uniform", "coopmat"} {
 		fwd := func(b *bed, c kernels.Conv, f fusion) { b.convFwd(c, f, variant) }
+		dgrad := func(b *bed, c kernels.Conv, f fusion) { b.convDgrad(c, f, variant) }
 		wgrad := func(b *bed, c kernels.Conv, f fusion) { b.convWgrad(c, f, variant) }
-		list = append(list, fusedTests("conv fwd", variant, denseShapes, fwd)...)
-		list = append(list, fusedTests("conv dgrad", variant, denseShapes, func(b *bed, c kernels.Conv, f fusion) { b.convDgrad(c, f, variant) })...)
-		list = append(list, fusedTests("conv wgrad", variant, denseShapes, wgrad)...)
-		list = append(list, test{"conv fwd, stem", variant, hintDriver, func(b *bed) { fwd(b, stemShape, fusion{}) }},
-			test{"conv wgrad, stem", variant, hintDriver, func(b *bed) {
-				for _, f := range append(plain, fused[0], fused[2]) {
-					f.in = kernels.Pending{} // nothing is pending on an image
-					wgrad(b, stemShape, f)
-				}
-			}})
+		forms := slices.Concat(fusedTests("conv fwd", variant, denseShapes, fwd), fusedTests("conv dgrad", variant, denseShapes, dgrad),
+			fusedTests("conv wgrad", variant, denseShapes, wgrad))
+		switch variant {
+		case "uniform": // nothing fused, nothing of 16 bits
+			forms = slices.DeleteFunc(forms, func(t test) bool { return t.hint != hintDriver })
+		case "coopmat": // of 16 bits only
+			forms = slices.DeleteFunc(forms, func(t test) bool { return t.elem == kernels.F32 })
+			for i := range forms {
+				forms[i].hint = hintCoopmat
+			}
+		default:
+			forms = append(forms, stemTests(variant, fwd, wgrad)...)
+		}
+		list = append(list, forms...)
 	}
 	for _, variant := range []string{"simple", "tiled"} {
-		list = append(list, test{"conv bwd", variant, hintFused, func(b *bed) {
+		bwd := []test{{kernel: "conv bwd", variant: variant, hint: hintFused, run: func(b *bed) {
 			for i, c := range pointShapes {
+				c.Elem = b.elem
 				b.convBwd(c, pointFused[i%len(pointFused)], variant)
 				b.release()
 			}
-		}})
+		}}}
+		list = append(list, slices.Concat(bwd, inHalf(bwd))...)
 	}
-	return append(list, test{"pack", "", hintDriver, packs})
+	pack := []test{{kernel: "pack", hint: hintDriver, run: packs}}
+	return slices.Concat(list, pack, inHalf(pack))
+}
+
+// stemTests are those of a convolution of an image, on which nothing is pending.
+func stemTests(variant string, fwd, wgrad func(*bed, kernels.Conv, fusion)) []test {
+	both := []test{
+		{kernel: "conv fwd, stem", variant: variant, hint: hintDriver, run: func(b *bed) {
+			c := stemShape
+			c.Elem = b.elem
+			fwd(b, c, fusion{})
+		}},
+		{kernel: "conv wgrad, stem", variant: variant, hint: hintDriver, run: func(b *bed) {
+			c := stemShape
+			c.Elem = b.elem
+			for _, f := range append(plain, fused[0], fused[2]) {
+				f.in = kernels.Pending{}
+				wgrad(b, c, f)
+			}
+		}},
+	}
+	return append(both, inHalf(both)...)
 }
 
 // cutVariants are the ways to cut up the work of kernels over channels: few long workgroups for CPU drivers, many for GPUs.
@@ -114,6 +150,9 @@ func depthwiseTests() []test {
 		list = append(list, fusedTests("depthwise fwd", variant, depthwiseShapes, func(b *bed, c kernels.Conv, f fusion) { b.depthwiseFwd(c, f, variant) })...)
 		list = append(list, fusedTests("depthwise dgrad", variant, depthwiseShapes, func(b *bed, c kernels.Conv, f fusion) { b.depthwiseDgrad(c, f, variant) })...)
 		list = append(list, fusedTests("depthwise wgrad", variant, depthwiseShapes, func(b *bed, c kernels.Conv, f fusion) { b.depthwiseWgrad(c, f, variant) })...)
+		bwd := func(b *bed, c kernels.Conv, f fusion) { b.depthwiseBwd(c, f, variant) }
+		both := []test{convTest("depthwise bwd", variant, hintFused, depthwiseShapes[:3], depthwiseFused, bwd)}
+		list = append(list, slices.Concat(both, inHalf(both))...)
 	}
 	return list
 }
@@ -129,15 +168,15 @@ func (b *bed) convFwd(c kernels.Conv, f fusion, variant string) {
 			return
 		}
 		x, wantX := b.tensor(f.in, c.N, c.H*c.W, c.C)
-		wt, wantW := b.input(true, c.R*c.S*c.C*c.K, -1, 1)
+		wt, wantW := b.activation(true, c.R*c.S*c.C*c.K, -1, 1)
 		bias, wantBias := b.input(infer, c.K, -1, 1)
-		add, wantAdd := b.input(infer, c.N*c.P*c.Q*c.K, -1, 1)
-		y, stats := b.output(c.N*c.P*c.Q*c.K), b.outputBytes(op.StatsBytes())
+		add, wantAdd := b.activation(infer, c.N*c.P*c.Q*c.K, -1, 1)
+		y, stats := b.activations(c.N*c.P*c.Q*c.K), b.outputBytes(op.StatsBytes())
 		b.run(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.ConvFwdArgs{X: x, WT: wt, Bias: bias, Add: add, Y: y.rng(), Stats: stats.rng()})
 		})
 		want := ref.Epilogue(ref.ConvFwd(c, ref.Value(f.in, wantX, c.N, c.H*c.W, c.C), wantW), wantBias, wantAdd, cfg.ActOut, c.K)
-		b.compare("y", y.read(), want)
+		b.compare("y", y.readActivations(len(want)), want)
 		if stats != nil {
 			b.compareStats(stats, op.Parts(), want, c.K)
 		}
@@ -206,12 +245,12 @@ func (b *bed) depthwiseFwd(c kernels.Conv, f fusion, variant string) {
 		x, wantX := b.tensor(f.in, c.N, c.H*c.W, c.C)
 		w, wantW := b.input(true, c.R*c.S*c.C, -1, 1)
 		bias, wantBias := b.input(infer, c.C, -1, 1)
-		y, stats := b.output(c.N*c.P*c.Q*c.C), b.outputBytes(op.StatsBytes())
+		y, stats := b.activations(c.N*c.P*c.Q*c.C), b.outputBytes(op.StatsBytes())
 		b.run(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.DepthwiseFwdArgs{X: x, W: w, Bias: bias, Y: y.rng(), Stats: stats.rng()})
 		})
 		want := ref.Epilogue(ref.DepthwiseFwd(c, ref.Value(f.in, wantX, c.N, c.H*c.W, c.C), wantW), wantBias, nil, cfg.ActOut, c.C)
-		b.compare("y", y.read(), want)
+		b.compare("y", y.readActivations(len(want)), want)
 		if stats != nil {
 			b.compareStats(stats, op.Parts(), want, c.C)
 		}
@@ -246,6 +285,24 @@ func (b *bed) depthwiseWgrad(c kernels.Conv, f fusion, variant string) {
 	b.compare("dw", dw.read(), ref.DepthwiseWgrad(c, ref.DY(f.dy, wantDY, c.N, c.P*c.Q, c.C), ref.Value(f.in, wantX, c.N, c.H*c.W, c.C)))
 }
 
+func (b *bed) depthwiseBwd(c kernels.Conv, f fusion, variant string) {
+	op, err := kernels.NewDepthwiseBwd(b.dev, kernels.DepthwiseBwdConfig{Conv: c, DY: f.dy, Sink: f.sink, Variant: variant})
+	if !b.made(err) {
+		return
+	}
+	grad, wantGrad := b.grad(f.dy, c.N, c.P*c.Q, c.C)
+	w, wantW := b.input(true, c.R*c.S*c.C, -1, 1)
+	sink := b.sink(f.sink, c.N, c.H*c.W, c.C, op.SumsBytes())
+	dw, scratch := b.output(c.R*c.S*c.C), b.outputBytes(op.ScratchBytes())
+	b.run(func(rec *vk.Recorder) {
+		op.Record(rec, kernels.DepthwiseBwdArgs{DY: grad, W: w, DW: dw.rng(), Scratch: scratch.rng(), Sink: sink.SinkArgs})
+	})
+	dy := ref.DY(f.dy, wantGrad, c.N, c.P*c.Q, c.C)
+	x := ref.Value(kernels.Pending{BN: true, Act: f.sink.Act}, ref.Tensor{Raw: sink.want.Y, BN: sink.want.BN}, c.N, c.H*c.W, c.C)
+	b.compareSink(f.sink, ref.DepthwiseDgrad(c, dy, wantW), sink, c.N, c.H*c.W, c.C, op.Parts())
+	b.compare("dw", dw.read(), ref.DepthwiseWgrad(c, dy, x))
+}
+
 // packs transposes weights and folds batch norms into them.
 func packs(b *bed) {
 	for _, cfg := range []kernels.PackConfig{
@@ -253,6 +310,9 @@ func packs(b *bed) {
 		{K: 40, RSC: 72, Fold: true, Eps: 1e-3},
 		{K: 72, RSC: 25, Depthwise: true, Fold: true, Eps: 1e-3},
 	} {
+		if !cfg.Depthwise { // whose weights are float32
+			cfg.Elem = b.elem
+		}
 		op, err := kernels.NewPack(b.dev, cfg)
 		if !b.made(err) {
 			return
@@ -262,7 +322,7 @@ func packs(b *bed) {
 		beta, wantBeta := b.input(cfg.Fold, cfg.K, -1, 1)
 		mean, wantMean := b.input(cfg.Fold, cfg.K, -1, 1)
 		variance, wantVar := b.input(cfg.Fold, cfg.K, 0, 2)
-		wt, bias := b.output(cfg.K*cfg.RSC), b.output(cfg.K)
+		wt, bias := b.outputBytes(int64(cfg.K*cfg.RSC)*cfg.Elem.Bytes()), b.output(cfg.K)
 		args := kernels.PackArgs{W: w, WT: wt.rng(), Gamma: gamma, Beta: beta, Mean: mean, Var: variance}
 		if cfg.Fold {
 			args.Bias = bias.rng()
@@ -276,7 +336,11 @@ func packs(b *bed) {
 			want, wantBias = ref.Fold(want, wantGamma, wantBeta, wantMean, wantVar, float64(cfg.Eps))
 			b.compare("bias", bias.read(), wantBias)
 		}
-		b.compare(fmt.Sprintf("wt of %+v", cfg), wt.read(), want)
+		got := wt.read
+		if !cfg.Depthwise {
+			got = func() []float64 { return wt.readActivations(len(want)) }
+		}
+		b.compare(fmt.Sprintf("wt of %+v", cfg), got(), want)
 		b.release()
 	}
 }

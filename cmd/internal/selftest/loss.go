@@ -11,15 +11,15 @@ import (
 
 func lossTests() []test {
 	return []test{
-		{"dropout", "", hintDriver, dropout},
-		{"keep mask", "", hintDriver, keepMask},
-		{"targets, loss", "", hintDriver, loss},
-		{"bias grad", "", hintDriver, biasGrad},
-		{"metrics", "", hintDriver, metrics},
-		{"gradient norm", "", hintDriver, gradNorm},
-		{"rmsprop", "", hintDriver, rmsprop},
-		{"sgd", "", hintDriver, sgd},
-		{"ema", "", hintDriver, ema},
+		{kernel: "dropout", hint: hintDriver, run: dropout},
+		{kernel: "keep mask", hint: hintDriver, run: keepMask},
+		{kernel: "targets, loss", hint: hintDriver, run: loss},
+		{kernel: "bias grad", hint: hintDriver, run: biasGrad},
+		{kernel: "metrics", hint: hintDriver, run: metrics},
+		{kernel: "gradient norm", hint: hintDriver, run: gradNorm},
+		{kernel: "rmsprop", hint: hintDriver, run: rmsprop},
+		{kernel: "sgd", hint: hintDriver, run: sgd},
+		{kernel: "ema", hint: hintDriver, run: ema},
 	}
 }
 

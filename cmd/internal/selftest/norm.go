@@ -1,14 +1,17 @@
 package selftest
 
 import (
+	"slices"
+
 	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/tests/ref"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
 func normTests() []test {
-	return cutTests([]cutTest{{"bn finalize", bnFinalize}, {"bn backward", bnBackward}, {"bn backward se", bnBackwardSE},
-		{"apply", apply}, {"apply grad", applyGrad}, {"apply sink", applySink}})
+	stored := cutTests([]cutTest{{"apply", apply}, {"apply grad", applyGrad}, {"apply sink", applySink}})
+	return slices.Concat(cutTests([]cutTest{{"bn finalize", bnFinalize}, {"bn backward", bnBackward}, {"bn backward se", bnBackwardSE}}),
+		stored, inHalf(stored))
 }
 
 // cutTest is a test of a kernel over channels that takes a variant.
@@ -21,7 +24,7 @@ func cutTests(tests []cutTest) []test {
 	var list []test
 	for _, t := range tests {
 		for _, variant := range cutVariants {
-			list = append(list, test{t.kernel, variant, hintDriver, func(b *bed) { t.run(b, variant) }})
+			list = append(list, test{kernel: t.kernel, variant: variant, hint: hintDriver, run: func(b *bed) { t.run(b, variant) }})
 		}
 	}
 	return list
@@ -117,46 +120,48 @@ func apply(b *bed, variant string) {
 		{In: kernels.Pending{BN: true}, Keep: true, Skip: true},
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU, Gate: true}},
 	} {
-		cfg.N, cfg.HW, cfg.C, cfg.Variant = applyN, applyHW, applyC, variant
+		cfg.N, cfg.HW, cfg.C, cfg.Variant, cfg.Elem = applyN, applyHW, applyC, variant, b.elem
 		op, err := kernels.NewApply(b.dev, cfg)
 		if !b.made(err) {
 			return
 		}
 		x, wantX := b.tensor(cfg.In, cfg.N, cfg.HW, cfg.C)
 		keep, wantKeep := b.input(cfg.Keep, cfg.N, 0, 1.5)
-		skip, wantSkip := b.input(cfg.Skip, cfg.N*cfg.HW*cfg.C, -1, 1)
-		out := b.output(cfg.N * cfg.HW * cfg.C)
+		skip, wantSkip := b.activation(cfg.Skip, cfg.N*cfg.HW*cfg.C, -1, 1)
+		size := cfg.N * cfg.HW * cfg.C
+		out := b.activations(size)
 		b.run(func(rec *vk.Recorder) {
 			op.Record(rec, kernels.ApplyArgs{X: x, Keep: keep, Skip: skip, Out: out.rng()})
 		})
-		b.compare("out", out.read(), ref.Apply(cfg.In, wantX, wantKeep, wantSkip, cfg.N, cfg.HW, cfg.C))
+		b.compare("out", out.readActivations(size), ref.Apply(cfg.In, wantX, wantKeep, wantSkip, cfg.N, cfg.HW, cfg.C))
 		b.release()
 	}
 }
 
 func applyGrad(b *bed, variant string) {
 	for _, f := range fused {
-		cfg := kernels.ApplyGradConfig{N: applyN, HW: applyHW, C: applyC, DY: f.dy, Variant: variant}
+		cfg := kernels.ApplyGradConfig{N: applyN, HW: applyHW, C: applyC, DY: f.dy, Variant: variant, Elem: b.elem}
 		op, err := kernels.NewApplyGrad(b.dev, cfg)
 		if !b.made(err) {
 			return
 		}
 		dy, wantDY := b.grad(f.dy, cfg.N, cfg.HW, cfg.C)
-		out := b.output(cfg.N * cfg.HW * cfg.C)
+		size := cfg.N * cfg.HW * cfg.C
+		out := b.activations(size)
 		b.run(func(rec *vk.Recorder) { op.Record(rec, kernels.ApplyGradArgs{DY: dy, Out: out.rng()}) })
-		b.compare("out", out.read(), ref.DY(f.dy, wantDY, cfg.N, cfg.HW, cfg.C))
+		b.compare("out", out.readActivations(size), ref.DY(f.dy, wantDY, cfg.N, cfg.HW, cfg.C))
 		b.release()
 	}
 }
 
 func applySink(b *bed, variant string) {
 	for _, f := range fused {
-		cfg := kernels.ApplySinkConfig{N: applyN, HW: applyHW, C: applyC, Sink: f.sink, Variant: variant}
+		cfg := kernels.ApplySinkConfig{N: applyN, HW: applyHW, C: applyC, Sink: f.sink, Variant: variant, Elem: b.elem}
 		op, err := kernels.NewApplySink(b.dev, cfg)
 		if !b.made(err) {
 			return
 		}
-		du, wantDU := b.input(true, cfg.N*cfg.HW*cfg.C, -1, 1)
+		du, wantDU := b.activation(true, cfg.N*cfg.HW*cfg.C, -1, 1)
 		sink := b.sink(f.sink, cfg.N, cfg.HW, cfg.C, op.SumsBytes())
 		b.run(func(rec *vk.Recorder) { op.Record(rec, kernels.ApplySinkArgs{DU: du, Sink: sink.SinkArgs}) })
 		b.compareSink(f.sink, wantDU, sink, cfg.N, cfg.HW, cfg.C, op.Parts())

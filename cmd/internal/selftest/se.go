@@ -1,13 +1,16 @@
 package selftest
 
 import (
+	"slices"
+
 	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/tests/ref"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
 func seTests() []test {
-	return cutTests([]cutTest{{"pool", pool}, {"se fwd, bwd", squeezeExcite}})
+	pools := cutTests([]cutTest{{"pool", pool}})
+	return slices.Concat(pools, inHalf(pools), cutTests([]cutTest{{"se fwd, bwd", squeezeExcite}}))
 }
 
 func pool(b *bed, variant string) {
@@ -16,7 +19,7 @@ func pool(b *bed, variant string) {
 		{In: kernels.Pending{BN: true, Act: kernels.SiLU}},
 		{},
 	} {
-		cfg.N, cfg.HW, cfg.C, cfg.Variant = applyN, applyHW, applyC, variant
+		cfg.N, cfg.HW, cfg.C, cfg.Variant, cfg.Elem = applyN, applyHW, applyC, variant, b.elem
 		op, err := kernels.NewPool(b.dev, cfg)
 		if !b.made(err) {
 			return

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-8d806880/vkeffnet/kernels"
 	"github.com/seed-8d806880/vkeffnet/train"
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
@@ -30,6 +31,7 @@ type test struct {
 	kernel, variant string
 	hint            string
 	run             func(*bed)
+	elem            kernels.Elem // how activations are stored
 }
 
 // Run runs every test on the device and reports each. It stops at the first error of the device (a lost one cannot go on),
@@ -49,7 +51,7 @@ func Run(ctx context.Context, dev *vk.Device, report func(Result) error) error {
 
 // check runs one test; used are the shaders that ran.
 func (t test) check(ctx context.Context, dev *vk.Device) (r Result, used map[string]bool, err error) {
-	b := &bed{ctx: ctx, dev: dev, random: rand.New(rand.NewPCG(1, uint64(len(t.kernel)))), used: map[string]bool{}}
+	b := &bed{ctx: ctx, dev: dev, elem: t.elem, random: rand.New(rand.NewPCG(1, uint64(len(t.kernel)))), used: map[string]bool{}}
 	t.run(b)
 	b.release()
 	r = Result{Kernel: t.kernel, Variant: t.variant, OK: len(b.wrong) == 0 && b.err == nil, NMSE: train.Number(b.nmse)}
@@ -72,8 +74,24 @@ func tests() []test {
 	return slices.Concat(denseTests(), depthwiseTests(), normTests(), seTests(), lossTests(), imageTests(), stepTests())
 }
 
+// inHalf returns tests again for activations of 16 bits.
+func inHalf(list []test) []test {
+	var all []test
+	for _, t := range list {
+		for _, e := range []kernels.Elem{kernels.F16, kernels.BF16} {
+			half := t
+			half.elem, half.hint = e, hintHalf
+			half.variant = strings.TrimLeft(t.variant+" "+e.String(), " ")
+			all = append(all, half)
+		}
+	}
+	return all
+}
+
 // Hints: the switch that avoids a kernel, or that there is none.
 const (
-	hintFused  = "--no-fuse does without it"
-	hintDriver = "no switch avoids it: update the driver or choose another device (--device)"
+	hintHalf    = "--precision f32 does without it"
+	hintCoopmat = "--no-coopmat does without it"
+	hintFused   = "--no-fuse does without it"
+	hintDriver  = "no switch avoids it: update the driver or choose another device (--device)"
 )

@@ -61,7 +61,7 @@ func TestFaultsAreFound(t *testing.T) {
 			b.run(func(rec *vk.Recorder) { rec.Fill(x.mem.Range().Slice(0, 256), 0) })
 		},
 	} {
-		r, _, err := test{"kernel", "variant", "the hint", run}.check(context.Background(), dev)
+		r, _, err := test{kernel: "kernel", variant: "variant", hint: "the hint", run: run}.check(context.Background(), dev)
 		require.NoError(t, err)
 		assert.False(t, r.OK, name)
 		assert.Equal(t, "the hint", r.Hint, name)

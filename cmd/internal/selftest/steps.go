@@ -22,7 +22,8 @@ func stepTests() []test {
 			{"train", hintFused, layers.Train, false},
 			{"train no-fuse", hintDriver, layers.Train, true},
 		} {
-			list = append(list, test{"whole step, " + name, pass.variant, pass.hint, func(b *bed) { b.wholeStep(name, pass.mode, pass.noFuse) }})
+			list = append(list, test{kernel: "whole step, " + name, variant: pass.variant, hint: pass.hint,
+				run: func(b *bed) { b.wholeStep(name, pass.mode, pass.noFuse) }})
 		}
 	}
 	return list
