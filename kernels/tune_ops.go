@@ -50,6 +50,8 @@ func (c Conv) filterGroups(op string) int {
 const (
 	cpuTrialFLOPs, cpuTrialBytes = 1 << 24, 1 << 22
 	gpuTrialFLOPs, gpuTrialBytes = 1 << 32, 1 << 28
+
+	leastTrialPixels = 256 // and no less of a larger operation, or tiles whose rows do not divide it look slow
 )
 
 // tunePixels is the N*P*Q that stands for that of c: the power of two nearest to it, at most what a trial may be.
@@ -61,7 +63,7 @@ func tunePixels(dev *vk.Device, c Tunable) int {
 	}
 	perPixel := 2 * int64(v.R*v.S*v.K) * int64(v.C/v.filterGroups(c.op()))
 	pixelBytes := v.Elem.Bytes() * int64(v.Stride*v.Stride*v.C+v.K)
-	most := max(min(flops/perPixel, bytes/pixelBytes), 1)
+	most := max(min(flops/perPixel, bytes/pixelBytes), leastTrialPixels)
 	pixels := max(int64(v.N)*int64(v.P)*int64(v.Q), 1)
 	return 1 << (bits.Len64(uint64(min(pixels*7/5, most))) - 1) // 7/5: half a power of two
 }
