@@ -14,10 +14,12 @@ type applyGrid struct {
 	elem     Elem
 	x, y     int
 	tile     int
+	each     int // tile/y where that is to be one piece of code (include/pixels.glsl), or 0
 	images   int // per call
 }
 
-func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int, elem Elem) (g applyGrid, err error) {
+// newApplyGrid cuts a kernel; sums, if its workgroups take sums, whose parts should be few.
+func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int, elem Elem, sums bool) (g applyGrid, err error) {
 	if n < 1 || hw < 1 || c < 8 || c%8 != 0 {
 		return g, &ShapeError{Op: op, Got: fmt.Sprintf("[%d %d %d]", n, hw, c), Want: "at least 1 image and pixel, C a multiple of 8"}
 	}
@@ -35,6 +37,13 @@ func newApplyGrid(dev *vk.Device, op, variant string, n, hw, c int, elem Elem) (
 		walk = 64
 	}
 	g.tile = max(g.y*walk, ceilDiv(hw, int(dev.Limits().MaxGroups)))
+	if variant == narrowVariant && !sums {
+		x := largestDivisor(c/4, 8)
+		y := largestDivisor(hw, 8/x)
+		if each := largestDivisor(hw/y, 8); hw/(y*each) <= int(dev.Limits().MaxGroups) {
+			g.x, g.y, g.each, g.tile = x, y, each, y*each
+		}
+	}
 	g.images, err = imagesPerCall(dev, op+" "+g.String(), n, g.imageBytes())
 	return g, err
 }
@@ -88,7 +97,7 @@ type Apply struct {
 // NewApply returns a *ShapeError if the configuration cannot be, and a *vk.UnsupportedError if one image does not fit a
 // binding.
 func NewApply(dev *vk.Device, cfg ApplyConfig) (*Apply, error) {
-	grid, err := newApplyGrid(dev, "apply", cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem)
+	grid, err := newApplyGrid(dev, "apply", cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem, false)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +114,7 @@ func (o *Apply) Record(rec *vk.Recorder, a ApplyArgs) {
 		return
 	}
 	spec := shaders.ApplySpec{LocalX: uint32(g.x), LocalY: uint32(g.y), Keep: o.cfg.Keep, Skip: o.cfg.Skip,
-		InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate}
+		InBn: o.cfg.In.BN, InAct: uint32(o.cfg.In.Act), InGate: o.cfg.In.Gate, Each: uint32(g.each)}
 	for first := 0; first < g.n; first += g.images {
 		count := min(g.images, g.n-first)
 		push := shaders.ApplyParams{C4: uint32(g.c / 4), Hw: uint32(g.hw), Tile: uint32(g.tile), Image0: uint32(first)}
@@ -149,7 +158,7 @@ func NewApplyGrad(dev *vk.Device, cfg ApplyGradConfig) (*ApplyGrad, error) {
 	if err := cfg.DY.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem)
+	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem, false)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +173,7 @@ func (o *ApplyGrad) Record(rec *vk.Recorder, a ApplyGradArgs) {
 		return
 	}
 	spec := shaders.ApplyGradSpec{LocalX: uint32(g.x), LocalY: uint32(g.y),
-		DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act)}
+		DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act), Each: uint32(g.each)}
 	for first := 0; first < g.n; first += g.images {
 		count := min(g.images, g.n-first)
 		push := shaders.ApplyGradParams{C4: uint32(g.c / 4), Hw: uint32(g.hw), Tile: uint32(g.tile), Image0: uint32(first)}
@@ -209,7 +218,7 @@ func NewApplySink(dev *vk.Device, cfg ApplySinkConfig) (*ApplySink, error) {
 	if err := cfg.Sink.check(op); err != nil {
 		return nil, err
 	}
-	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem)
+	grid, err := newApplyGrid(dev, op, cfg.Variant, cfg.N, cfg.HW, cfg.C, cfg.Elem, true)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,8 @@ func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 
 // gemm is the GEMM of so many output pixels.
 func (c ConvFwdConfig) gemm(pixels int) gemm {
-	return gemm{pixels, c.Conv.K, c.Conv.Elem == F32 && c.In == Pending{}, c.Conv.coopElem()}
+	v := c.Conv
+	return gemm{pixels, v.K, v.R * v.S * v.C, v.Elem == F32 && c.In == Pending{}, v.coopElem()}
 }
 
 // chunkParts returns the parts of a call of n images.

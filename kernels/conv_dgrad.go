@@ -97,7 +97,8 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 
 // gemm is the GEMM of so many input pixels.
 func (c ConvDgradConfig) gemm(pixels int) gemm {
-	return gemm{pixels, c.Conv.C, c.Conv.Elem == F32 && c.DY == GradIn{}, c.Conv.coopElem()}
+	v := c.Conv
+	return gemm{pixels, v.C, v.R * v.S * v.K / (v.Stride * v.Stride), v.Elem == F32 && c.DY == GradIn{}, v.coopElem()}
 }
 
 // segmentRows returns the pixels of the largest class in a segment of a call of n images.

@@ -87,7 +87,7 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 // gemm is the convolution's GEMM.
 func (c ConvWgradConfig) gemm() gemm {
 	v := c.Conv
-	return gemm{v.K, v.R * v.S * v.C, v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{}, v.coopElem()}
+	return gemm{v.K, v.R * v.S * v.C, v.N * v.P * v.Q, v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{}, v.coopElem()}
 }
 
 // point reports whether every output pixel meets one input pixel, its own.

@@ -43,12 +43,13 @@ var gpuTiles = []shippedTile{
 // Of lavapipe 22.3 and 25.0 (BenchmarkConv), relative to 2 columns. GPUs run simple only when it is asked for.
 var cpuRates = [4]float64{0.7, 1, 1.2, 1.25}
 
-// Tiles of the uniform variant: TILE_M, TILE_N and the rate of lavapipe 26.2 with all rows and columns used, GFLOP/s on two
-// cores of 116. Larger ones want more than the 32 vector registers.
+// Tiles of the uniform variant: TILE_M, TILE_N and the rate of lavapipe 26.2 with all rows and columns used, about GFLOP/s
+// on two cores that reach 116: long with gemmK of hundreds, short with gemmK up to 64, where addresses and the tile's way out
+// weigh more. Larger ones want more than the 32 vector registers.
 var uniformTiles = []struct {
-	m, n uint32
-	rate float64
-}{{12, 2, 98}, {8, 3, 88}, {8, 2, 79}, {16, 1, 70}, {24, 1, 75}, {4, 4, 60}}
+	m, n        uint32
+	long, short float64
+}{{16, 2, 100, 75}, {12, 2, 93, 65}, {8, 4, 88, 100}, {8, 2, 82, 70}, {8, 3, 75, 95}, {16, 1, 72, 50}, {24, 1, 70, 45}, {4, 4, 65, 85}}
 
 // The groups of GPUs are about four workgroups of 128 to 256 invocations for every multiprocessor, pair of compute units
 // or Xe core of the class's large devices: a calculation, no such device was timed.

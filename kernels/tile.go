@@ -66,6 +66,10 @@ func (t convTile) fits(dev *vk.Device, variant string) bool {
 	}
 }
 
+// within reports whether the GEMM has the rows of a tile of the uniform variant, or the tile is the lowest there is:
+// conv_wgrad_uniform has no rows beyond gemmM, which is never below 8 there.
+func (t convTile) within(g gemm) bool { return t.rows <= max(g.m, 4) }
+
 // hasSimple reports whether the device can run the simple variant.
 func hasSimple(dev *vk.Device) bool { return dev.Has("subgroup") && dev.Limits().SubgroupMin >= 4 }
 
@@ -81,12 +85,12 @@ func WantsPlain(dev *vk.Device, e Elem) bool {
 	return e == F32 && shippedChoices[deviceClass(dev)].conv == convUniform && hasUniform(dev)
 }
 
-// gemm is what a convolution is to the variants: rows x columns of products, and whether its operands are plain, float32
-// without anything to apply on load, as the uniform variant wants them.
+// gemm is what a convolution is to the variants: rows x columns of sums of k products, and whether its operands are plain,
+// float32 without anything to apply on load, as the uniform variant wants them.
 type gemm struct {
-	m, n  int
-	plain bool
-	coop  Elem // what cooperative matrices would hold; F32: they cannot
+	m, n, k int
+	plain   bool
+	coop    Elem // what cooperative matrices would hold; F32: they cannot
 }
 
 // cutConv resolves the name of a variant, with or without a tile, for a GEMM. The empty name means the shipped variant, a
@@ -129,7 +133,7 @@ func cutConv(dev *vk.Device, op, name string, g gemm) (variant string, t convTil
 	case !ok:
 		return "", t, &ShapeError{Op: op, Got: fmt.Sprintf("variant %q", name),
 			Want: "a tile such as simple/8x16x2, tiled/16x8x8@256 or coopmat/16x16x16/64x64/2x2"}
-	case !t.fits(dev, variant) || variant == convCoopmat && !t.coop.listed(coopMatrices(dev, g.coop)):
+	case !t.fits(dev, variant) || variant == convUniform && !t.within(g) || variant == convCoopmat && !t.coop.listed(coopMatrices(dev, g.coop)):
 		return "", t, &vk.UnsupportedError{What: op + ", variant " + name, Needs: "a tile that the kernel takes, subgroups and shared memory for it"}
 	}
 	return variant, t, nil
@@ -180,8 +184,12 @@ func (s shippedChoice) ranked(dev *vk.Device, variant string, g gemm) []convTile
 	}
 	if variant == convUniform {
 		for _, u := range uniformTiles {
-			if t := newConvTile(variant, 8, u.m, u.n, s.groups); t.rows <= max(g.m, 4) { // conv_wgrad_uniform has no rows beyond K
-				add(t, ceilDiv(g.m, t.rows)*t.rows, u.rate)
+			rate := u.long
+			if g.k <= 64 {
+				rate = u.short
+			}
+			if t := newConvTile(variant, 8, u.m, u.n, s.groups); t.within(g) {
+				add(t, ceilDiv(g.m, t.rows)*t.rows, rate)
 			}
 		}
 	} else {

@@ -46,6 +46,7 @@ type ApplySpec struct {
 	InBn   bool
 	InAct  uint32
 	InGate bool
+	Each   uint32
 }
 
 // DefaultApplySpec returns the values that the GLSL source gives.
@@ -58,12 +59,13 @@ func DefaultApplySpec() ApplySpec {
 		InBn:   false,
 		InAct:  0,
 		InGate: false,
+		Each:   0,
 	}
 }
 
 // Words returns the bit patterns in the order of vk.Shader.Spec.
 func (s ApplySpec) Words() []uint32 {
-	return []uint32{s.LocalX, s.LocalY, bit(s.Keep), bit(s.Skip), bit(s.InBn), s.InAct, bit(s.InGate)}
+	return []uint32{s.LocalX, s.LocalY, bit(s.Keep), bit(s.Skip), bit(s.InBn), s.InAct, bit(s.InGate), s.Each}
 }
 
 // ApplyBindings is the storage buffers of apply.comp.
@@ -105,6 +107,7 @@ var Apply = vk.Shader{
 		{Name: "InBn", ID: 4, Default: 0x0},
 		{Name: "InAct", ID: 5, Default: 0x0},
 		{Name: "InGate", ID: 6, Default: 0x0},
+		{Name: "Each", ID: 7, Default: 0x0},
 	},
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
@@ -134,6 +137,7 @@ var ApplyBf16 = vk.Shader{
 		{Name: "InBn", ID: 4, Default: 0x0},
 		{Name: "InAct", ID: 5, Default: 0x0},
 		{Name: "InGate", ID: 6, Default: 0x0},
+		{Name: "Each", ID: 7, Default: 0x0},
 	},
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
@@ -164,6 +168,7 @@ var ApplyF16 = vk.Shader{
 		{Name: "InBn", ID: 4, Default: 0x0},
 		{Name: "InAct", ID: 5, Default: 0x0},
 		{Name: "InGate", ID: 6, Default: 0x0},
+		{Name: "Each", ID: 7, Default: 0x0},
 	},
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},

@@ -46,6 +46,7 @@ type ApplyGradSpec struct {
 	DyGate bool
 	DyNog  bool
 	DyAct  uint32
+	Each   uint32
 }
 
 // DefaultApplyGradSpec returns the values that the GLSL source gives.
@@ -58,12 +59,13 @@ func DefaultApplyGradSpec() ApplyGradSpec {
 		DyGate: false,
 		DyNog:  false,
 		DyAct:  0,
+		Each:   0,
 	}
 }
 
 // Words returns the bit patterns in the order of vk.Shader.Spec.
 func (s ApplyGradSpec) Words() []uint32 {
-	return []uint32{s.LocalX, s.LocalY, bit(s.DyBn), bit(s.DyKeep), bit(s.DyGate), bit(s.DyNog), s.DyAct}
+	return []uint32{s.LocalX, s.LocalY, bit(s.DyBn), bit(s.DyKeep), bit(s.DyGate), bit(s.DyNog), s.DyAct, s.Each}
 }
 
 // ApplyGradBindings is the storage buffers of apply_grad.comp.
@@ -107,6 +109,7 @@ var ApplyGrad = vk.Shader{
 		{Name: "DyGate", ID: 4, Default: 0x0},
 		{Name: "DyNog", ID: 5, Default: 0x0},
 		{Name: "DyAct", ID: 6, Default: 0x0},
+		{Name: "Each", ID: 7, Default: 0x0},
 	},
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
@@ -137,6 +140,7 @@ var ApplyGradBf16 = vk.Shader{
 		{Name: "DyGate", ID: 4, Default: 0x0},
 		{Name: "DyNog", ID: 5, Default: 0x0},
 		{Name: "DyAct", ID: 6, Default: 0x0},
+		{Name: "Each", ID: 7, Default: 0x0},
 	},
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
@@ -168,6 +172,7 @@ var ApplyGradF16 = vk.Shader{
 		{Name: "DyGate", ID: 4, Default: 0x0},
 		{Name: "DyNog", ID: 5, Default: 0x0},
 		{Name: "DyAct", ID: 6, Default: 0x0},
+		{Name: "Each", ID: 7, Default: 0x0},
 	},
 	Local:   [3]uint32{1, 1, 1},
 	LocalID: [3]int32{0, 1, -1},
