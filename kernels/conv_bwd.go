@@ -23,10 +23,18 @@ type ConvBwdConfig struct {
 // Apart is the variant of ConvBwdConfig and DepthwiseBwdConfig in which dgrad and wgrad are two operations.
 const Apart = "apart"
 
-// IsApart tells whether the configuration's variant is Apart. The shipped choice is one kernel, which moves fewer bytes; on CPU
-// drivers, where arithmetic is what binds, it is two in float32, which multiply faster.
+// IsApart tells whether the configuration's variant is Apart. The shipped choice is one kernel, which moves fewer bytes; it is
+// two where they multiply faster: in float32 on CPU drivers, where arithmetic is what binds, and where dgrad and wgrad run
+// on cooperative matrices and ConvBwd's shared memory does not fit.
 func (c ConvBwdConfig) IsApart(dev *vk.Device) bool {
-	return c.Variant == Apart || c.Variant == "" && dev.IsCPU() && c.Conv.Elem == F32
+	switch {
+	case c.Variant != "":
+		return c.Variant == Apart
+	case dev.IsCPU():
+		return c.Conv.Elem == F32
+	}
+	return shippedChoices[deviceClass(dev)].conv == convCoopmat && len(provenMatrices(dev, c.Conv.coopElem())) > 0 &&
+		len(bwdTiles(dev, convCoopmat, c.Conv, 1, 1)) == 0
 }
 
 // ConvBwdArgs are the buffers of ConvBwd.
@@ -98,7 +106,7 @@ func NewConvBwd(dev *vk.Device, cfg ConvBwdConfig) (*ConvBwd, error) {
 	if sink.SE {
 		o.segment = c.H * c.W
 	}
-	if o.variant, o.tile, err = cutConvBwd(dev, cfg.Variant, c.K, chunk*c.H*c.W, o.segment); err != nil {
+	if o.variant, o.tile, err = cutConvBwd(dev, cfg.Variant, c, chunk*c.H*c.W, o.segment); err != nil {
 		return nil, err
 	}
 
@@ -208,7 +216,7 @@ func (o *ConvBwd) Record(rec *vk.Recorder, a ConvBwdArgs) {
 		rec.Dispatch(vk.Call{
 			Shader: o.shader(), Spec: o.spec(), Push: params.Bytes(), Bind: bind.Ranges(),
 			Groups: [3]uint32{uint32(ceilDiv(c.C, o.tile.cols)), uint32(splits), 1},
-			Label:  label, FLOPs: 2 * c.flops(images),
+			Label:  label, FLOPs: 2 * c.flops(images), SubgroupSize: o.tile.coop.subgroup,
 		})
 		part += total
 		split += splits
@@ -220,7 +228,10 @@ func (o *ConvBwd) Record(rec *vk.Recorder, a ConvBwdArgs) {
 
 // shader returns the chosen variant for the element type.
 func (o *ConvBwd) shader() *vk.Shader {
-	if o.variant == convSimple {
+	switch o.variant {
+	case convCoopmat:
+		return o.cfg.Conv.Elem.pick(nil, &shaders.ConvBwdCoopmatF16, &shaders.ConvBwdCoopmatBf16)
+	case convSimple:
 		return o.cfg.Conv.Elem.pick(&shaders.ConvBwdSimple, &shaders.ConvBwdSimpleF16, &shaders.ConvBwdSimpleBf16)
 	}
 	return o.cfg.Conv.Elem.pick(&shaders.ConvBwdTiled, &shaders.ConvBwdTiledF16, &shaders.ConvBwdTiledBf16)
@@ -229,7 +240,16 @@ func (o *ConvBwd) shader() *vk.Shader {
 // spec returns the specialization constants of the chosen variant.
 func (o *ConvBwd) spec() []uint32 {
 	t, k, dy, sink := o.tile, uint32(o.cfg.Conv.K), o.cfg.DY, o.cfg.Sink
-	if o.variant == convSimple {
+	switch o.variant {
+	case convCoopmat:
+		t := t.coop
+		return shaders.ConvBwdCoopmatSpec{
+			Threads: t.threads(), Subgroups: t.subgroups, MatM: t.matM, MatN: t.matN, MatK: t.matK,
+			TileRows: t.rows, TileCols: t.cols, K: k,
+			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
+			SinkAdd: sink.Add, SinkSums: true, SinkSe: sink.SE, SinkAct: uint32(sink.Act),
+		}.Words()
+	case convSimple:
 		return shaders.ConvBwdSimpleSpec{
 			Lanes: t.n, TileM: t.tileM, TileN: t.tileN, K: k,
 			DyBn: dy.BN, DyKeep: dy.Keep, DyGate: dy.Gate, DyNog: dy.NoG, DyAct: uint32(dy.Act),
@@ -248,8 +268,10 @@ func (o *ConvBwd) spec() []uint32 {
 //
 //	simple/LANESxTILE_MxTILE_N                     n lanes own tileN columns each of tileM pixels
 //	tiled/THREADS_NxTHREADS_MxTILE_MxSPLIT_K       n x m invocations; one sums 4 columns of tileM pixels over a share of k
+//	coopmat/MxNxK/ROWSxCOLS/SUBGROUPS              matrices of that shape (bwdCoop)
 type bwdTile struct {
 	n, m, tileM, tileN, splitK uint32
+	coop                       bwdCoop
 	rows, cols                 int
 }
 
@@ -263,6 +285,9 @@ func tiledBwdTile(threadsN, threadsM, tileM, splitK uint32) bwdTile {
 
 // name is what cutConvBwd reads.
 func (t bwdTile) name(variant string) string {
+	if c := t.coop; c.subgroups > 0 {
+		return fmt.Sprintf("%s/%dx%dx%d/%dx%d/%d", variant, c.matM, c.matN, c.matK, c.rows, c.cols, c.subgroups)
+	}
 	if t.m == 0 {
 		return fmt.Sprintf("%s/%dx%dx%d", variant, t.n, t.tileM, t.tileN)
 	}
@@ -271,6 +296,9 @@ func (t bwdTile) name(variant string) string {
 
 // shared is the size of the tile's shared memory for K output channels.
 func (t bwdTile) shared(k int) int {
+	if t.coop.subgroups > 0 {
+		return t.coop.shared(k)
+	}
 	if t.m == 0 {
 		return 4 * k * (t.rows + t.cols)
 	}
@@ -284,38 +312,59 @@ func (t bwdTile) fits(dev *vk.Device, k int) bool {
 	if t.shared(k) > int(l.SharedBytes) {
 		return false
 	}
+	if t.coop.subgroups > 0 {
+		return t.coop.fits(dev, k)
+	}
 	if t.m == 0 {
 		return (t.n == 4 || t.n == 8) && t.n <= l.SubgroupMin && t.tileM > 0 && t.tileM%4 == 0 && t.tileM <= 16 && t.tileN >= 1 && t.tileN <= 4
 	}
 	return t.n > 0 && t.tileM > 0 && t.tileM <= 8 && t.splitK > 0 && t.m%t.splitK == 0 && t.n*t.m <= l.Invocations && k/4 <= int(t.n*t.m)
 }
 
-// cutConvBwd resolves the name of a variant, with or without a tile, for K output channels and a call of so many pixels in
-// segments of so many.
-func cutConvBwd(dev *vk.Device, name string, k, pixels, segment int) (variant string, t bwdTile, err error) {
+// cutConvBwd resolves the name of a variant, with or without a tile, for a call of so many pixels in segments of so many.
+func cutConvBwd(dev *vk.Device, name string, c Conv, pixels, segment int) (variant string, t bwdTile, err error) {
+	k := c.K
 	variant, tile, named := strings.Cut(name, "/")
+	matrices := coopMatrices(dev, c.coopElem())
 	switch {
 	case name == "" && dev.IsCPU() && hasSimple(dev):
 		variant = convSimple
+	case name == "" && shippedChoices[deviceClass(dev)].conv == convCoopmat && len(provenMatrices(dev, c.coopElem())) > 0 &&
+		len(bwdTiles(dev, convCoopmat, c, pixels, segment)) > 0:
+		variant = convCoopmat
 	case name == "":
 		variant = convTiled
-	case variant != convSimple && variant != convTiled:
-		return "", t, &ShapeError{Op: convBwdOp, Got: fmt.Sprintf("variant %q", name), Want: "simple or tiled"}
+	case variant != convSimple && variant != convTiled && variant != convCoopmat:
+		return "", t, &ShapeError{Op: convBwdOp, Got: fmt.Sprintf("variant %q", name), Want: "simple, tiled or coopmat"}
 	case variant == convSimple && !hasSimple(dev):
 		return "", t, &vk.UnsupportedError{What: convBwdOp + ", variant simple", Needs: "subgroup operations on 4 or more invocations"}
+	case variant == convCoopmat && len(matrices) == 0:
+		return "", t, &vk.UnsupportedError{What: convBwdOp + ", variant coopmat",
+			Needs: "16-bit activations and cooperative matrices of them with float32 sums"}
 	}
 	if !named {
-		for _, t := range bwdTiles(dev, variant, k, pixels, segment) {
-			return variant, t, nil
+		if list := bwdTiles(dev, variant, c, pixels, segment); len(list) > 0 {
+			return variant, list[0], nil
+		}
+		if variant == convCoopmat {
+			return "", t, &vk.UnsupportedError{What: convBwdOp + ", variant coopmat", Needs: "larger workgroups and more shared memory"}
 		}
 		panic("kernels: internal error: no tile of conv bwd fits")
 	}
-	var a, b, c, d uint32
-	if variant == convSimple {
-		_, err = fmt.Sscanf(tile, "%dx%dx%d", &a, &b, &c)
-		t = simpleBwdTile(a, b, c)
-	} else if _, err = fmt.Sscanf(tile, "%dx%dx%dx%d", &a, &b, &c, &d); err == nil && d > 0 {
-		t = tiledBwdTile(a, b, c, d)
+	var n, m, tileM, last uint32
+	switch variant {
+	case convSimple:
+		_, err = fmt.Sscanf(tile, "%dx%dx%d", &n, &tileM, &last)
+		t = simpleBwdTile(n, tileM, last)
+	case convTiled:
+		if _, err = fmt.Sscanf(tile, "%dx%dx%dx%d", &n, &m, &tileM, &last); err == nil && last > 0 {
+			t = tiledBwdTile(n, m, tileM, last)
+		}
+	case convCoopmat:
+		var mat vk.CoopMat
+		if _, err = fmt.Sscanf(tile, "%dx%dx%d/%dx%d/%d", &mat.M, &mat.N, &mat.K, &n, &m, &last); err == nil {
+			t = coopBwdTile(dev, mat, n, m, last)
+		}
 	}
 	if err != nil || !t.fits(dev, k) {
 		return "", t, &vk.UnsupportedError{What: convBwdOp + ", variant " + name, Needs: "a tile that the kernel takes, subgroups and shared memory for it"}
@@ -324,8 +373,11 @@ func cutConvBwd(dev *vk.Device, name string, k, pixels, segment int) (variant st
 }
 
 // bwdTiles lists the tiles of a variant that fit, the one to take first.
-func bwdTiles(dev *vk.Device, variant string, k, pixels, segment int) (list []bwdTile) {
-	l := dev.Limits()
+func bwdTiles(dev *vk.Device, variant string, c Conv, pixels, segment int) (list []bwdTile) {
+	if variant == convCoopmat {
+		return coopBwdTiles(dev, coopMatrices(dev, c.coopElem()), c.K, segment)
+	}
+	l, k := dev.Limits(), c.K
 	if variant == convSimple {
 		lanes, rows := uint32(4), uint32(16)
 		if l.SubgroupMin >= 8 {

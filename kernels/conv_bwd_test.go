@@ -2,6 +2,7 @@ package kernels_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -31,7 +32,7 @@ var pointSinks = []kernels.Sink{
 	{Add: true, SE: true, Act: kernels.SiLU},
 }
 
-var pointVariants = []string{"simple", "tiled"}
+var pointVariants = []string{"simple", "tiled", "coopmat"}
 
 type convBwdCase struct {
 	conv kernels.Conv
@@ -43,6 +44,16 @@ type convBwdCase struct {
 
 func (c convBwdCase) with(e kernels.Elem) convBwdCase { c.conv.Elem = e; return c }
 
+// on is the case for a variant; coopmat takes elements of 16 bits only.
+func (c convBwdCase) on(variant string) convBwdCase {
+	if c.variant = variant; variant == "coopmat" {
+		c.conv.Elem = max(c.conv.Elem, kernels.F16)
+	}
+	return c
+}
+
+func (c convBwdCase) shape() kernels.Conv { return c.conv }
+
 func (c convBwdCase) String() string {
 	return fmt.Sprintf("%v/dy=%s/sink=%s", c.conv, flags(c.dy), flags(c.sink))
 }
@@ -52,7 +63,7 @@ func (c convBwdCase) run(t *testing.T, dev *vk.Device) {
 	op, err := kernels.NewConvBwd(dev, kernels.ConvBwdConfig{Conv: v, DY: c.dy, Sink: c.sink, Variant: c.variant})
 	require.NoError(t, err)
 	f := newFixture(t, dev)
-	f.elem = v.Elem
+	f.elem, f.rounds = v.Elem, op.Variant() == "coopmat"
 	grad, wantGrad := f.grad(c.dy, v.N, hw, v.K)
 	w, wantW := f.random(true, v.K*v.C, -1, 1)
 	gate, wantGate := f.random(c.sink.SE, v.N*v.C, 0, 1)
@@ -62,11 +73,11 @@ func (c convBwdCase) run(t *testing.T, dev *vk.Device) {
 		op.Record(rec, kernels.ConvBwdArgs{DY: grad, W: w, Gate: gate, Sink: sink, DW: dw.Range(), Scratch: scratch.Range()})
 	})
 
-	dy := ref.DY(c.dy, wantGrad, v.N, hw, v.K)
+	dy := f.operand(ref.DY(c.dy, wantGrad, v.N, hw, v.K))
 	in := kernels.Pending{BN: true, Act: c.sink.Act, Gate: c.sink.SE}
 	value := ref.Value(in, ref.Tensor{Raw: wantSink.Y, BN: wantSink.BN, Gate: wantGate}, v.N, hw, v.C)
-	f.compareSink(t, c.sink, ref.ConvDgrad(v, dy, wantW), wantSink, v.N, hw, v.C, op.Parts(), dx, sums)
-	shadertest.Compare(t, "dw", dw.Float32s(), ref.ConvWgrad(v, dy, value), shadertest.Tol{NMSE: 1e-12, Shape: []int{v.K, v.C}})
+	f.compareSink(t, c.sink, ref.ConvDgrad(v, dy, f.operand(wantW)), wantSink, v.N, hw, v.C, op.Parts(), dx, sums)
+	shadertest.Compare(t, "dw", dw.Float32s(), ref.ConvWgrad(v, dy, f.operand(value)), f.sums(shadertest.Tol{NMSE: 1e-12, Shape: []int{v.K, v.C}}))
 }
 
 func TestConvBwd(t *testing.T) {
@@ -84,8 +95,11 @@ func TestConvBwd(t *testing.T) {
 				require.ErrorAs(t, err, new(*vk.UnsupportedError))
 				continue
 			}
-			for _, c := range withElems(dev, cases) {
-				c.variant = variant
+			some := cases
+			if variant == "coopmat" && dev.IsCPU() { // where compiling products of matrices takes a second each
+				some = slices.DeleteFunc(slices.Clone(cases), func(c convBwdCase) bool { return c.conv.K > 40 })
+			}
+			for _, c := range forVariant(dev, variant, some) {
 				t.Run(variant+"/"+c.String(), func(t *testing.T) { c.run(t, dev) })
 			}
 		}
@@ -107,7 +121,7 @@ func TestConvBwdChunks(t *testing.T) {
 			kernels.NewConv(4, 2, 2, 8, 256, 1, 1, torch),
 		} {
 			for _, variant := range pointVariants {
-				if !runsConv(dev, variant) || i > 1 && variant == "tiled" {
+				if !runsConv(dev, variant) || variant == "coopmat" || i > 1 && variant == "tiled" {
 					continue
 				}
 				c := convBwdCase{conv, dy, sink, variant}

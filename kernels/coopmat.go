@@ -25,14 +25,19 @@ func (t coopTile) String() string {
 	return fmt.Sprintf("%dx%dx%d/%dx%d/%dx%d", t.matM, t.matN, t.matK, t.rows, t.cols, t.gridM, t.gridN)
 }
 
-// newCoopTile returns the tile as a convTile. A matrix is held by the smallest subgroup that the device has, except that
+// matrixSubgroup is the size of the subgroup that holds matrices of m x n sums: the smallest that the device has, except that
 // Intel's of 8 rows and 16 columns are those of subgroups of 16, whatever smaller ones there are.
-func newCoopTile(dev *vk.Device, t coopTile, groups int) convTile {
+func matrixSubgroup(dev *vk.Device, m, n uint32) uint32 {
 	l := dev.Limits()
-	t.subgroup = l.SubgroupMin
-	if t.matM == 8 && t.matN == 16 {
-		t.subgroup = min(max(16, l.SubgroupMin), l.SubgroupMax)
+	if m == 8 && n == 16 {
+		return min(max(16, l.SubgroupMin), l.SubgroupMax)
 	}
+	return l.SubgroupMin
+}
+
+// newCoopTile returns the tile as a convTile.
+func newCoopTile(dev *vk.Device, t coopTile, groups int) convTile {
+	t.subgroup = matrixSubgroup(dev, t.matM, t.matN)
 	return convTile{coop: t, rows: int(t.rows), cols: int(t.cols), groups: groups}
 }
 

@@ -160,11 +160,11 @@ func (c ConvBwdConfig) with(shape Conv, variant string) Tunable {
 }
 func (c ConvBwdConfig) candidates(dev *vk.Device) []string {
 	pixels := tunePixels(dev, c)
-	variant, _, err := cutConvBwd(dev, "", c.Conv.K, pixels, pixels)
+	variant, _, err := cutConvBwd(dev, "", c.Conv, pixels, pixels)
 	if err != nil || dev.IsCPU() && variant == convTiled { // a shader with barriers takes a CPU driver seconds to compile
 		return []string{Apart}
 	}
-	tiles, most := bwdTiles(dev, variant, c.Conv.K, pixels, pixels), 4
+	tiles, most := bwdTiles(dev, variant, c.Conv, pixels, pixels), 4
 	if dev.IsCPU() {
 		most = 1
 	}

@@ -22,6 +22,8 @@ var All = []*vk.Shader{
 	&CeilingCoopmat,
 	&CeilingCopy,
 	&CeilingFma,
+	&ConvBwdCoopmatBf16,
+	&ConvBwdCoopmatF16,
 	&ConvBwdSimple,
 	&ConvBwdSimpleBf16,
 	&ConvBwdSimpleF16,

@@ -7,21 +7,8 @@
 //
 // Requires THREADS = SUBGROUPS_M*SUBGROUPS_N*the subgroup size, which the call requires of the driver; MAT_K 8, 16 or 32;
 // MAT_N % 8 == 0; THREADS >= TILE_COLS/4, THREADS % (SLICE/8) == 0.
-// Define ELEM_F16 or ELEM_BF16. kernels/coopmat.go computes the same sizes.
-#extension GL_KHR_cooperative_matrix : require
-#extension GL_KHR_memory_scope_semantics : require
-#extension GL_KHR_shader_subgroup_basic : require
-#ifdef ELEM_BF16
-#extension GL_EXT_bfloat16 : require
-#extension GL_EXT_shader_explicit_arithmetic_types_int16 : require
-#define MAT_T bfloat16_t
-#define PACK_BITS pack32
-#else
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#define MAT_T float16_t
-#define PACK_BITS packFloat2x16
-#endif
-#include "elem.glsl"
+// kernels/coopmat.go computes the same sizes.
+#include "matrix.glsl"
 
 layout(local_size_x = 128, local_size_x_id = 0) in;
 layout(constant_id = 0) const uint THREADS = 128;
@@ -67,9 +54,6 @@ uint bandRow(uint j) {
     uint lane = gl_LocalInvocationIndex / OUT_WIDTH;
     return lane < LANES_M ? lane + j * LANES_M : BAND_ROWS;
 }
-
-// The bits of 8 values.
-uvec4 bits8(E4 a, E4 b) { return uvec4(PACK_BITS(a.xy), PACK_BITS(a.zw), PACK_BITS(b.xy), PACK_BITS(b.zw)); }
 
 coopmat<float, gl_ScopeSubgroup, MAT_M, MAT_N, gl_MatrixUseAccumulator> acc[TILES_M * TILES_N];
 
