@@ -104,7 +104,7 @@ func NewConvFwd(dev *vk.Device, cfg ConvFwdConfig) (*ConvFwd, error) {
 // gemm is the GEMM of so many output pixels.
 func (c ConvFwdConfig) gemm(pixels int) gemm {
 	v := c.Conv
-	return gemm{pixels, v.K, v.R * v.S * v.C, v.Elem == F32 && c.In == Pending{}, v.coopElem()}
+	return gemm{m: pixels, n: v.K, k: v.R * v.S * v.C, plain: v.Elem == F32 && c.In == Pending{}, coop: v.coopElem()}
 }
 
 // chunkParts returns the parts of a call of n images.

@@ -65,12 +65,14 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 	}
 	o := &ConvDgrad{cfg: cfg, chunk: chunk}
 	rows := o.segmentRows(chunk)
-	if o.variant, o.tile, err = cutConv(dev, convDgradOp, cfg.Variant, cfg.gemm(rows)); err != nil {
-		return nil, err
-	}
 	segments, least := 1, 1
 	if cfg.Sink.SE {
 		segments = chunk
+	}
+	g := cfg.gemm(rows)
+	g.many = segments * c.Stride * c.Stride
+	if o.variant, o.tile, err = cutConv(dev, convDgradOp, cfg.Variant, g); err != nil {
+		return nil, err
 	}
 	if cfg.Sink.takesSums() {
 		least = 48
@@ -98,7 +100,7 @@ func NewConvDgrad(dev *vk.Device, cfg ConvDgradConfig) (*ConvDgrad, error) {
 // gemm is the GEMM of so many input pixels.
 func (c ConvDgradConfig) gemm(pixels int) gemm {
 	v := c.Conv
-	return gemm{pixels, v.C, v.R * v.S * v.K / (v.Stride * v.Stride), v.Elem == F32 && c.DY == GradIn{}, v.coopElem()}
+	return gemm{m: pixels, n: v.C, k: v.R * v.S * v.K / (v.Stride * v.Stride), plain: v.Elem == F32 && c.DY == GradIn{}, coop: v.coopElem()}
 }
 
 // segmentRows returns the pixels of the largest class in a segment of a call of n images.

@@ -3,6 +3,7 @@ package kernels_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -149,7 +150,7 @@ type convFwdCase struct {
 // on is the case for a variant; uniform takes plain operands only, coopmat such of 16 bits.
 func (c convFwdCase) on(variant string) convFwdCase {
 	c.variant = variant
-	switch variant {
+	switch stem, _, _ := strings.Cut(variant, "/"); stem {
 	case "uniform":
 		c.in, c.conv.Elem = kernels.Pending{}, kernels.F32
 	case "coopmat":
@@ -224,7 +225,7 @@ type convDgradCase struct {
 // on is the case for a variant; uniform takes plain operands only, coopmat such of 16 bits.
 func (c convDgradCase) on(variant string) convDgradCase {
 	c.variant = variant
-	switch variant {
+	switch stem, _, _ := strings.Cut(variant, "/"); stem {
 	case "uniform":
 		c.dy, c.conv.Elem = kernels.GradIn{}, kernels.F32
 	case "coopmat":
@@ -309,7 +310,7 @@ type convWgradCase struct {
 // on is the case for a variant; uniform takes plain operands only, coopmat such of 16 bits.
 func (c convWgradCase) on(variant string) convWgradCase {
 	c.variant = variant
-	switch variant {
+	switch stem, _, _ := strings.Cut(variant, "/"); stem {
 	case "uniform":
 		c.in, c.dy, c.conv.Elem = kernels.Pending{}, kernels.GradIn{}, kernels.F32
 	case "coopmat":

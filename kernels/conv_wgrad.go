@@ -87,7 +87,8 @@ func NewConvWgrad(dev *vk.Device, cfg ConvWgradConfig) (*ConvWgrad, error) {
 // gemm is the convolution's GEMM.
 func (c ConvWgradConfig) gemm() gemm {
 	v := c.Conv
-	return gemm{v.K, v.R * v.S * v.C, v.N * v.P * v.Q, v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{}, v.coopElem()}
+	return gemm{m: v.K, n: v.R * v.S * v.C, k: v.N * v.P * v.Q, plain: v.Elem == F32 && v.C%8 == 0 && c.DY == GradIn{} && c.In == Pending{},
+		coop: v.coopElem(), split: true}
 }
 
 // point reports whether every output pixel meets one input pixel, its own.

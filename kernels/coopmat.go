@@ -78,13 +78,12 @@ func (t coopTile) fits(dev *vk.Device) bool {
 		return false
 	case t.tilesM()*t.tilesN() > 16: // registers, and the code is unrolled
 		return false
-	case threads < t.cols/4 || threads%(coopSlice/8) != 0 || threads%(t.rows/8) != 0 || threads%(t.cols/8) != 0:
+	case threads%coopSlice != 0 || threads < 2*max(t.rows, t.cols) || t.rows%16 != 0 || t.cols%16 != 0:
 		return false
 	}
-	a := max(t.rows*(coopSlice/8+1), coopSlice*(t.rows/8+1)) // of fwd and dgrad, of wgrad
-	b := coopSlice * (t.cols/8 + 1)
+	slice := (t.rows + t.cols) * (coopSlice/8 + 1)
 	band := t.gridM * t.matM * (t.cols/4 + 1)
-	return 16*max(a+b, band, 3*threads) <= l.SharedBytes
+	return 16*max(slice, band, 3*threads) <= l.SharedBytes
 }
 
 // coopElem is the type of the matrices that could hold what the convolution multiplies; F32: there are none.
@@ -112,35 +111,37 @@ func coopMatrices(dev *vk.Device, e Elem) []vk.CoopMat {
 	return list
 }
 
-// coopCuts are the tiles and grids of subgroups that are tried.
-var coopCuts = []coopTile{
-	{rows: 128, cols: 128, gridM: 2, gridN: 4},
-	{rows: 128, cols: 64, gridM: 4, gridN: 2},
-	{rows: 64, cols: 64, gridM: 2, gridN: 2},
-	{rows: 128, cols: 32, gridM: 4, gridN: 1},
-	{rows: 64, cols: 32, gridM: 2, gridN: 1},
-	{rows: 32, cols: 64, gridM: 1, gridN: 2},
-	{rows: 128, cols: 16, gridM: 4, gridN: 1},
-	{rows: 32, cols: 32, gridM: 1, gridN: 1},
-	{rows: 32, cols: 32, gridM: 2, gridN: 2},
-	{rows: 16, cols: 16, gridM: 2, gridN: 2},
-	{rows: 16, cols: 16, gridM: 1, gridN: 1},
-}
+// coopCuts are the tiles that are tried, by rows, columns and invocations: so many that none loads more than 32 values of an
+// operand's slice, since more do not fit its registers, together with the matrices.
+var coopCuts = [][3]uint32{{128, 128, 256}, {128, 64, 256}, {64, 64, 128}, {128, 32, 256}, {64, 32, 128}, {32, 64, 128}, {64, 16, 128},
+	{32, 32, 128}, {32, 32, 64}, {16, 16, 32}}
 
 // coopTiles are the tiles of one shape of matrices that fit the device, the one that should be fastest first: of least
 // waves of workgroups, times what a workgroup's slice costs. That is the multiplications of rows x cols, and its loads,
 // which are of rows + cols and weigh as much as the multiplications of 128 x 128 do.
 func coopTiles(dev *vk.Device, m vk.CoopMat, groups int, g gemm) (tiles []convTile) {
 	for _, cut := range coopCuts {
-		cut.matM, cut.matN, cut.matK = m.M, m.N, m.K
+		// The grid of subgroups whose parts are nearest to squares: they load least from shared memory.
+		var best convTile
+		for gridM := uint32(1); gridM*m.M <= cut[0]; gridM *= 2 {
+			t := newCoopTile(dev, coopTile{matM: m.M, matN: m.N, matK: m.K, rows: cut[0], cols: cut[1], gridM: gridM, gridN: 1}, groups)
+			t.coop.gridN = max(cut[2]/t.coop.threads(), 1)
+			edges := func(c coopTile) uint32 { return c.rows/c.gridM + c.cols/c.gridN }
+			if t.fits(dev, convCoopmat) && t.coop.threads() == cut[2] && (best.rows == 0 || edges(t.coop) < edges(best.coop)) {
+				best = t
+			}
+		}
 		// A CPU driver takes a third of a second to compile a product of matrices.
-		if t := newCoopTile(dev, cut, groups); t.fits(dev, convCoopmat) && !(dev.IsCPU() && t.coop.tilesM()*t.coop.tilesN() > 1) {
-			tiles = append(tiles, t)
+		if best.rows > 0 && !(dev.IsCPU() && best.coop.tilesM()*best.coop.tilesN() > 1) {
+			tiles = append(tiles, best)
 		}
 	}
 	cost := func(t convTile) int {
-		waves := ceilDiv(ceilDiv(g.m, t.rows)*ceilDiv(g.n, t.cols), groups)
-		return waves * (t.rows*t.cols + 64*(t.rows+t.cols))
+		n := ceilDiv(g.m, t.rows) * ceilDiv(g.n, t.cols) * max(g.many, 1)
+		if !g.split {
+			n = ceilDiv(n, groups) // waves
+		}
+		return n * (t.rows*t.cols + 64*(t.rows+t.cols))
 	}
 	slices.SortStableFunc(tiles, func(a, b convTile) int { return cmp.Compare(cost(a), cost(b)) })
 	return tiles
@@ -171,19 +172,26 @@ func coopCandidates(dev *vk.Device, groups int, g gemm) (names []string) {
 // cannot do. Each is tried once in the life of dev, on a small convolution; a wrong one is logged as a warning.
 func provenMatrices(dev *vk.Device, e Elem) []vk.CoopMat {
 	return slices.DeleteFunc(coopMatrices(dev, e), func(m vk.CoopMat) bool {
-		return dev.Once(fmt.Sprintf("kernels: self-check of matrices %v", m), func() error { return checkMatrices(dev, e, m) }) != nil
+		return dev.Once(fmt.Sprintf("kernels: self-check of matrices %v", m), func() error {
+			err := checkMatrices(dev, e, m)
+			if err != nil {
+				dev.Log().Warn("cooperative matrices are not used: the driver gets them wrong", "shape", fmt.Sprintf("%dx%dx%d", m.M, m.N, m.K),
+					"type", m.A, "error", err)
+			}
+			return err
+		}) != nil
 	})
 }
 
 // checkMatrices compares the passes of a convolution by matrices of this shape with those by the tiled variant. A device
-// that only compiles has nothing to compare.
-func checkMatrices(dev *vk.Device, e Elem, m vk.CoopMat) error {
+// that only compiles has nothing to compare. It is a variable for tests.
+var checkMatrices = func(dev *vk.Device, e Elem, m vk.CoopMat) error {
 	if dev.Info().MemoryBytes == 0 {
 		return nil
 	}
 	conv := NewConv(2, 9, 7, 40, 24, 3, 2, PadSame)
 	conv.Elem = e
-	t, ok := cutCoop(dev, []vk.CoopMat{m}, 1, gemm{m: conv.N * conv.P * conv.Q, n: conv.K})
+	t, ok := cutCoop(dev, []vk.CoopMat{m}, 1, gemm{m: conv.N * conv.P * conv.Q, n: conv.K, coop: e})
 	if !ok {
 		return fmt.Errorf("no tile of matrices of %dx%dx%d fits the device", m.M, m.N, m.K)
 	}
@@ -193,9 +201,7 @@ func checkMatrices(dev *vk.Device, e Elem, m vk.CoopMat) error {
 		ConvWgradConfig{Conv: conv, DY: GradIn{BN: true}, In: Pending{BN: true, Act: SiLU}},
 	} {
 		if err := compareVariants(dev, op, convTiled, t.name(convCoopmat)); err != nil {
-			dev.Log().Warn("cooperative matrices are not used", "shape", fmt.Sprintf("%dx%dx%d", m.M, m.N, m.K), "type", m.A,
-				"operation", op.op(), "reason", err)
-			return err
+			return fmt.Errorf("%s: %w", op.op(), err)
 		}
 	}
 	return nil

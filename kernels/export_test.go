@@ -52,6 +52,27 @@ func (p Planted) trial(dev *vk.Device, b *trialBuffers) (func(*vk.Recorder), []o
 	}, out, nil
 }
 
+// ProvenMatrices are the matrices that passed the self-check.
+func ProvenMatrices(dev *vk.Device, e Elem) []vk.CoopMat { return provenMatrices(dev, e) }
+
+// FailMatrices makes the self-check of all matrices of a type fail on a device.
+func FailMatrices(dev *vk.Device, e Elem, err error) {
+	real := checkMatrices
+	defer func() { checkMatrices = real }()
+	checkMatrices = func(*vk.Device, Elem, vk.CoopMat) error { return err }
+	provenMatrices(dev, e)
+}
+
+// Ship makes a variant the shipped one of the device's class; the result undoes that.
+func Ship(dev *vk.Device, variant string) (undo func()) {
+	class := deviceClass(dev)
+	old := shippedChoices[class]
+	c := old
+	c.conv = variant
+	shippedChoices[class] = c
+	return func() { shippedChoices[class] = old }
+}
+
 // TuneKey is the key under which a choice is kept.
 func TuneKey(dev *vk.Device, c Tunable) string { return tuneKey(dev, c) }
 

@@ -91,6 +91,8 @@ type gemm struct {
 	m, n, k int
 	plain   bool
 	coop    Elem // what cooperative matrices would hold; F32: they cannot
+	many    int  // so many such GEMMs run together; 0: one
+	split   bool // workgroups share what is summed, so that there are always enough of them
 }
 
 // cutConv resolves the name of a variant, with or without a tile, for a GEMM. The empty name means the shipped variant, a

@@ -7,12 +7,9 @@
 // g and y [N P Q K], w [K R S C], dx [N H W C].
 // Requires C % 8 == 0, K % 8 == 0, and what coopmat.glsl does.
 // Implicit GEMM per class of input pixels (conv_dgrad.glsl), gemmN = C, gemmK = taps*K. A [TILE_ROWS][SLICE] of dy and
-// B [SLICE][TILE_COLS] of w in shared memory. A workgroup walks `tiles` row tiles. The next slice is loaded while this one is
+// B [TILE_COLS][SLICE] of w in shared memory. A workgroup walks `tiles` row tiles. The next slice is loaded while this one is
 // multiplied; dy is built when it goes to shared memory, so that the loads need not have arrived before.
 // CPU twin: tests/ref/conv.go.
-#define COOP_A_BY_COLUMNS 0
-#define COOP_A_ROWS TILE_ROWS
-#define COOP_A_COLUMNS SLICE
 #include "coopmat.glsl"
 #define DY_WIDTH 4
 #define DY_ID 8
@@ -25,18 +22,22 @@
 #include "conv_dgrad.glsl"
 layout(std430, set = 0, binding = 6) readonly buffer WBuf { vec4 w[]; };
 
+// Items of A are 8 values of a row.
+const uint A_ITEMS = CEIL_DIV(TILE_ROWS * SLICE8, THREADS);
+uint aRow(uint j) { return (gl_LocalInvocationIndex + j * THREADS) / SLICE8; }
+
 Pixel px[A_ITEMS];
 
 // The next slice as it is stored, loaded while this one is multiplied.
 E4 gNext[2 * A_ITEMS], yNext[2 * A_ITEMS];
-vec4 bNext[2 * B_ITEMS];
+vec4 bNext[4];
 bool aInside[A_ITEMS];
 uint k4; // channel of this invocation's items of A, in vec4
 DyChannel ch[2];
 
 void loadSlice(Class cl, uint tapsW, uint gemmK, uint k0) {
     uint K4 = p.K / 4, C4 = p.C / 4;
-    uint kk = k0 / 4 + 2 * (gl_LocalInvocationIndex % A_WIDTH);
+    uint kk = k0 / 4 + 2 * (gl_LocalInvocationIndex % SLICE8);
     uint t = kk / K4;
     uint r = cl.r0 + t / tapsW * p.stride, s = cl.s0 + t % tapsW * p.stride;
     k4 = kk - t * K4;
@@ -51,16 +52,13 @@ void loadSlice(Class cl, uint tapsW, uint gemmK, uint k0) {
             if (DY_Y) yNext[2 * j + e] = y[at + e];
         }
     }
-    [[unroll]] for (uint j = 0; j < B_ITEMS; j++) {
-        uint row = k0 + bRow(j), col = gl_WorkGroupID.x * OUT_WIDTH + 2 * bColumn(j);
-        t = row / p.K;
-        r = cl.r0 + t / tapsW * p.stride;
-        s = cl.s0 + t % tapsW * p.stride;
-        bool inside = row < gemmK && col < C4;
-        uint at = inside ? (((row - t * p.K) * p.R + r) * p.S + s) * C4 + col : 0;
-        bNext[2 * j] = inside ? w[at] : vec4(0.0);
-        bNext[2 * j + 1] = inside ? w[at + 1] : vec4(0.0);
-    }
+    uint row = k0 + 2 * pairRow(), col = gl_WorkGroupID.x * OUT_WIDTH + 2 * pairColumn();
+    t = row / p.K;
+    r = cl.r0 + t / tapsW * p.stride;
+    s = cl.s0 + t % tapsW * p.stride;
+    bool inside = row < gemmK && col < C4;
+    uint at = inside ? (((row - t * p.K) * p.R + r) * p.S + s) * C4 + col : 0, apart = p.R * p.S * C4;
+    [[unroll]] for (uint e = 0; e < 4; e++) bNext[e] = inside ? w[at + e / 2 * apart + e % 2] : vec4(0.0);
 }
 
 // Half an item of A, rounded.
@@ -73,13 +71,10 @@ E4 aValue(uint j, uint e) {
 void storeSlice() {
     barrier(); // the slice before has been read
     [[unroll]] for (uint j = 0; j < A_ITEMS; j++) {
-        uint row = aItem(j) / A_WIDTH;
         uvec4 v = aInside[j] ? bits8(aValue(j, 0), aValue(j, 1)) : uvec4(0);
-        if (row < TILE_ROWS) tile[row * A_STRIDE + gl_LocalInvocationIndex % A_WIDTH] = v;
+        if (aRow(j) < TILE_ROWS) tile[aRow(j) * STRIDE + gl_LocalInvocationIndex % SLICE8] = v;
     }
-    [[unroll]] for (uint j = 0; j < B_ITEMS; j++) {
-        if (bRow(j) < SLICE) tile[B_AT + bRow(j) * B_STRIDE + bColumn(j)] = bits8(store4(bNext[2 * j]), store4(bNext[2 * j + 1]));
-    }
+    if (8 * pairColumn() < TILE_COLS) storePair(B_AT, store4(bNext[0]), store4(bNext[1]), store4(bNext[2]), store4(bNext[3]));
     barrier();
 }
 
@@ -98,7 +93,7 @@ void main() {
 
     for (uint m0 = first; m0 < last; m0 += TILE_ROWS) {
         clearTile();
-        [[unroll]] for (uint j = 0; j < A_ITEMS; j++) px[j] = pixelOf(cl, segment, min(m0 + aItem(j) / A_WIDTH, rows - 1));
+        [[unroll]] for (uint j = 0; j < A_ITEMS; j++) px[j] = pixelOf(cl, segment, min(m0 + aRow(j), rows - 1));
         for (uint next = 0; next < gemmK + SLICE; next += SLICE) {
             if (next > 0) storeSlice();
             if (next < gemmK) loadSlice(cl, tapsW, gemmK, next);

@@ -6,13 +6,10 @@
 // x [N H W C], wt [R S C K], bias [K], add and y [N P Q K]; overwrites y. With STATS also stats: [parts][2][K] (mean and
 // M2 of what the part wrote) followed by [parts] row counts.
 // Requires K % 8 == 0, C % 8 == 0, and what coopmat.glsl does.
-// Implicit GEMM, gemmM = N*P*Q, gemmN = K, gemmK = R*S*C. A [TILE_ROWS][SLICE] of x and B [SLICE][TILE_COLS] of wt in shared
+// Implicit GEMM, gemmM = N*P*Q, gemmN = K, gemmK = R*S*C. A [TILE_ROWS][SLICE] of x and B [TILE_COLS][SLICE] of wt in shared
 // memory. A workgroup walks `tiles` row tiles. The next slice is loaded while this one is multiplied; what is pending on it
 // is applied when it goes to shared memory, so that the loads need not have arrived before.
 // CPU twin: tests/ref/conv.go.
-#define COOP_A_BY_COLUMNS 0
-#define COOP_A_ROWS TILE_ROWS
-#define COOP_A_COLUMNS SLICE
 #include "coopmat.glsl"
 layout(constant_id = 8) const bool STATS = false;
 layout(constant_id = 9) const bool BIAS = false;
@@ -30,17 +27,21 @@ layout(std430, set = 0, binding = 5) readonly buffer AddBuf { E4 add[]; };
 layout(std430, set = 0, binding = 6) writeonly buffer YBuf { E4 y[]; };
 layout(std430, set = 0, binding = 7) writeonly buffer StatsBuf { float stats[]; };
 
+// Items of A are 8 values of a row.
+const uint A_ITEMS = CEIL_DIV(TILE_ROWS * SLICE8, THREADS);
+uint aRow(uint j) { return (gl_LocalInvocationIndex + j * THREADS) / SLICE8; }
+
 Pixel px[A_ITEMS];
 
 // The next slice as it is stored, loaded while this one is multiplied.
-E4 aNext[2 * A_ITEMS], bNext[2 * B_ITEMS];
+E4 aNext[2 * A_ITEMS], bNext[4];
 bool aInside[A_ITEMS];
 uint c4; // channel of this invocation's items of A, in vec4
 InChannel ch[2];
 
 void loadSlice(uint k0) {
     uint C4 = p.C / 4, K4 = p.K / 4, gemmK = p.R * p.S * p.C;
-    uint k = k0 / 4 + 2 * (gl_LocalInvocationIndex % A_WIDTH);
+    uint k = k0 / 4 + 2 * (gl_LocalInvocationIndex % SLICE8);
     uint rs = k / C4, r = rs / p.S, s = rs - r * p.S;
     c4 = k - rs * C4;
     ch[0] = inChannel(c4, C4);
@@ -52,13 +53,10 @@ void loadSlice(uint k0) {
         aNext[2 * j] = x[at];
         aNext[2 * j + 1] = x[at + 1];
     }
-    [[unroll]] for (uint j = 0; j < B_ITEMS; j++) {
-        uint row = k0 + bRow(j), col = gl_WorkGroupID.x * OUT_WIDTH + 2 * bColumn(j);
-        bool inside = row < gemmK && col < K4;
-        uint at = inside ? row * K4 + col : 0;
-        bNext[2 * j] = inside ? wt[at] : E4(0);
-        bNext[2 * j + 1] = inside ? wt[at + 1] : E4(0);
-    }
+    uint row = k0 + 2 * pairRow(), col = gl_WorkGroupID.x * OUT_WIDTH + 2 * pairColumn();
+    bool inside = row < gemmK && col < K4;
+    uint at = inside ? row * K4 + col : 0;
+    [[unroll]] for (uint e = 0; e < 4; e++) bNext[e] = inside ? wt[at + e / 2 * K4 + e % 2] : E4(0);
 }
 
 // Half an item of A, rounded.
@@ -71,13 +69,10 @@ E4 aValue(uint j, uint e) {
 void storeSlice() {
     barrier(); // the slice before has been read
     [[unroll]] for (uint j = 0; j < A_ITEMS; j++) {
-        uint row = aItem(j) / A_WIDTH;
         uvec4 v = aInside[j] ? bits8(aValue(j, 0), aValue(j, 1)) : uvec4(0);
-        if (row < TILE_ROWS) tile[row * A_STRIDE + gl_LocalInvocationIndex % A_WIDTH] = v;
+        if (aRow(j) < TILE_ROWS) tile[aRow(j) * STRIDE + gl_LocalInvocationIndex % SLICE8] = v;
     }
-    [[unroll]] for (uint j = 0; j < B_ITEMS; j++) {
-        if (bRow(j) < SLICE) tile[B_AT + bRow(j) * B_STRIDE + bColumn(j)] = bits8(bNext[2 * j], bNext[2 * j + 1]);
-    }
+    if (8 * pairColumn() < TILE_COLS) storePair(B_AT, bNext[0], bNext[1], bNext[2], bNext[3]);
     barrier();
 }
 
@@ -94,7 +89,7 @@ void main() {
 
     for (uint m0 = first; m0 < last; m0 += TILE_ROWS) {
         clearTile();
-        [[unroll]] for (uint j = 0; j < A_ITEMS; j++) px[j] = pixelOf(min(m0 + aItem(j) / A_WIDTH, p.M - 1));
+        [[unroll]] for (uint j = 0; j < A_ITEMS; j++) px[j] = pixelOf(min(m0 + aRow(j), p.M - 1));
         for (uint next = 0; next < gemmK + SLICE; next += SLICE) {
             if (next > 0) storeSlice();
             if (next < gemmK) loadSlice(next);
