@@ -159,9 +159,10 @@ func (c ConvBwdConfig) with(shape Conv, variant string) Tunable {
 	return c
 }
 func (c ConvBwdConfig) candidates(dev *vk.Device) []string {
+	c.Variant = ""
 	pixels := tunePixels(dev, c)
 	variant, _, err := cutConvBwd(dev, "", c.Conv, pixels, pixels)
-	if err != nil || dev.IsCPU() && variant == convTiled { // a shader with barriers takes a CPU driver seconds to compile
+	if err != nil || dev.IsCPU() && c.IsApart(dev) { // one kernel has not won there, and it is another one for every K
 		return []string{Apart}
 	}
 	tiles, most := bwdTiles(dev, variant, c.Conv, pixels, pixels), 4
@@ -172,7 +173,7 @@ func (c ConvBwdConfig) candidates(dev *vk.Device) []string {
 	for _, t := range tiles[:min(most, len(tiles))] {
 		names = append(names, t.name(variant))
 	}
-	if c.Variant = ""; c.IsApart(dev) {
+	if c.IsApart(dev) {
 		return append([]string{Apart}, names...)
 	}
 	return append(names, Apart)
