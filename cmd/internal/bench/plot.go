@@ -35,13 +35,13 @@ func PlotScaling(name, title string, results []Result) error {
 		}
 		label := "ms a step"
 		if slices.ContainsFunc(list, func(r Result) bool { return r.StepCPUMS > 0 }) {
-			label = "ms a step, of all processors"
+			label = "CPU ms a step"
 		}
 		top, err := scalingPanel(by, list, label, func(r Result) (float64, bool) { return r.GrowingMS(), r.Skipped == "" }, true)
 		if err != nil {
 			return err
 		}
-		bottom, err := scalingPanel(by, list, "planned memory, MiB", func(r Result) (float64, bool) {
+		bottom, err := scalingPanel(by, list, "memory, MiB", func(r Result) (float64, bool) {
 			return float64(r.Memory.Total) / (1 << 20), r.Memory.Total > 0
 		}, false)
 		if err != nil {
@@ -54,7 +54,7 @@ func PlotScaling(name, title string, results []Result) error {
 	}
 	for _, format := range []string{"png", "svg"} {
 		columns := len(plots[0])
-		canvas, err := draw.NewFormattedCanvas(vg.Length(columns)*9*vg.Centimeter, 15*vg.Centimeter, format)
+		canvas, err := draw.NewFormattedCanvas(vg.Length(columns)*9*vg.Centimeter, 17*vg.Centimeter, format)
 		if err != nil {
 			return fmt.Errorf("bench: plot: %w", err)
 		}
@@ -189,6 +189,9 @@ func (r Result) flops() int64 {
 	return r.FLOPs
 }
 
+// labelRatio is how far apart values on a logarithmic axis must be for their labels to be legible.
+const labelRatio = 1.25
+
 // abscissa says where a result stands, and marks the values that there are.
 func abscissa(by string, list []Result) (x func(Result) float64, ticks []plot.Tick) {
 	switch by {
@@ -206,9 +209,14 @@ func abscissa(by string, list []Result) (x func(Result) float64, ticks []plot.Ti
 		}
 		return func(r Result) float64 { return at[r.Model] }, ticks
 	}
+	labelled := 0.0
 	for _, r := range list {
 		if r.Mode == list[0].Mode {
-			ticks = append(ticks, plot.Tick{Value: x(r), Label: strconv.Itoa(int(x(r)))})
+			tick := plot.Tick{Value: x(r)}
+			if tick.Value >= labelRatio*labelled {
+				tick.Label, labelled = strconv.Itoa(int(tick.Value)), tick.Value
+			}
+			ticks = append(ticks, tick)
 		}
 	}
 	return x, ticks
