@@ -3,6 +3,7 @@ package kernels_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -101,6 +102,18 @@ func TestConvBwd(t *testing.T) {
 			}
 			for _, c := range forVariant(dev, variant, some) {
 				t.Run(variant+"/"+c.String(), func(t *testing.T) { c.run(t, dev) })
+			}
+		}
+	})
+}
+
+// TestConvBwdTiles forces tiles that the shapes above are not cut into.
+func TestConvBwdTiles(t *testing.T) {
+	shadertest.ForEachDevice(t, func(t *testing.T, dev *vk.Device) {
+		for _, variant := range []string{"simple/4x8x3", "simple/4x4x1", "tiled/8x8x2x2", "tiled/4x32x8x8"} {
+			if name, _, _ := strings.Cut(variant, "/"); runsConv(dev, name) {
+				c := convBwdCase{conv: kernels.NewConv(3, 5, 7, 40, 72, 1, 1, torch), dy: gradIns[0], sink: pointSinks[1], variant: variant}
+				t.Run(variant, func(t *testing.T) { c.run(t, dev) })
 			}
 		}
 	})
