@@ -52,16 +52,19 @@ func BenchmarkConv(b *testing.B) {
 				return kernels.Grad{G: benchRange(b, dev, y), Y: benchRange(b, dev, y), BN: benchRange(b, dev, 6*int64(c.K))}
 			}
 			for _, variant := range convVariants {
-				if !runsConv(dev, variant) {
+				if !runsConv(dev, variant) || variant == "coopmat" && c.C%8 != 0 {
 					continue
 				}
-				in, dy := in, dy
-				if variant == "uniform" {
+				c, in, dy := c, in, dy
+				switch variant {
+				case "uniform":
 					in, dy = kernels.Pending{}, kernels.GradIn{}
+				case "coopmat":
+					c.Elem = coopElems(dev)[0]
 				}
 				name := func(pass string) string {
-					return fmt.Sprintf("pass=%s/shape=n%dh%dw%dc%dk%dr%d/stride=%d/in=%s/type=f32/variant=%s",
-						pass, c.N, c.H, c.W, c.C, c.K, c.R, c.Stride, flags(in), variant)
+					return fmt.Sprintf("pass=%s/shape=n%dh%dw%dc%dk%dr%d/stride=%d/in=%s/type=%s/variant=%s",
+						pass, c.N, c.H, c.W, c.C, c.K, c.R, c.Stride, flags(in), c.Elem, variant)
 				}
 				b.Run(name("fwd"), func(b *testing.B) {
 					op, err := kernels.NewConvFwd(dev, kernels.ConvFwdConfig{Conv: c, In: in, Stats: true, Variant: variant})

@@ -10,8 +10,9 @@ import (
 	"github.com/seed-8d806880/vkeffnet/vk"
 )
 
-// Elem is how activations and their gradients are stored. Arithmetic and sums are float32 whatever it is; a stored value is
-// rounded to nearest. Weights, their gradients, statistics, gates and everything per channel are float32.
+// Elem is how activations and their gradients are stored. Arithmetic and sums are float32 whatever it is, except that the coopmat
+// variants of dense convolutions round what they multiply to it; a stored value is rounded to nearest. Weights, their gradients,
+// statistics, gates and everything per channel are float32.
 type Elem int
 
 const (
