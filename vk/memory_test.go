@@ -114,3 +114,20 @@ func TestCopyBetweenKinds(t *testing.T) {
 		assert.Equal(t, repeat(float32(2*i), 256), down.Bytes())
 	}
 }
+
+func TestZeros(t *testing.T) {
+	d := open(t, nil)
+	small, err := d.Zeros(100)
+	require.NoError(t, err)
+	again, err := d.Zeros(small.Size)
+	require.NoError(t, err)
+	assert.Equal(t, small, again, "one range for all")
+	large, err := d.Zeros(small.Size + 1)
+	require.NoError(t, err)
+	for _, r := range []vk.Range{small, large} {
+		got := bytes.Repeat([]byte{1}, int(r.Size))
+		require.NoError(t, d.Download(r, got))
+		assert.Equal(t, make([]byte, r.Size), got)
+	}
+	assert.Greater(t, large.Size, small.Size)
+}

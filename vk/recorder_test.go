@@ -21,12 +21,24 @@ func TestCallsThatCannotRun(t *testing.T) {
 	shader := func(change func(*vk.Shader)) func(*vk.Call) {
 		return func(c *vk.Call) { s := *saxpy; change(&s); c.Shader = &s }
 	}
+	pointer := func(push uint32, off int64) func(*vk.Call) {
+		return func(c *vk.Call) {
+			shader(func(s *vk.Shader) {
+				s.Push = push
+				s.Bindings = []vk.Binding{s.Bindings[0], {Name: "Y", Access: vk.Read, Pointer: true}}
+			})(c)
+			c.Bind[1].Off = off
+		}
+	}
 	for _, row := range []struct {
 		name        string
 		change      func(*vk.Call)
 		want        string
 		unsupported bool
 	}{
+		{"odd pointer", pointer(8, 24), "binding Y: offset 24 of buffer y, want a multiple of 16", false},
+		{"odd push before a pointer", pointer(12, 0), "12 bytes of push constants before pointers, want a multiple of 8", false},
+		{"large push with a pointer", pointer(64, 0), "72 bytes of push constants (the limit is 64)", true},
 		{"no shader", func(c *vk.Call) { c.Shader = nil }, "no shader", false},
 		{"too few bindings", func(c *vk.Call) { c.Bind = c.Bind[:1] }, "1 bindings, want 2", false},
 		{"short push block", func(c *vk.Call) { c.Push = c.Push[:4] }, "4 bytes of push constants, want 8", false},
