@@ -316,7 +316,7 @@ func (t bwdTile) fits(dev *vk.Device, k int) bool {
 		return t.coop.fits(dev, k)
 	}
 	if t.m == 0 {
-		return (t.n == 4 || t.n == 8) && t.n <= l.SubgroupMin && t.tileM > 0 && t.tileM%4 == 0 && t.tileM <= 16 && t.tileN >= 1 && t.tileN <= 4
+		return (t.n == 4 || t.n == 8) && t.n <= l.SubgroupMin && t.tileM > 0 && t.tileM%t.n == 0 && t.tileM <= 16 && t.tileN >= 1 && t.tileN <= 4
 	}
 	return t.n > 0 && t.tileM > 0 && t.tileM <= 8 && t.splitK > 0 && t.m%t.splitK == 0 && t.n*t.m <= l.Invocations && k/4 <= int(t.n*t.m)
 }
@@ -383,10 +383,10 @@ func bwdTiles(dev *vk.Device, variant string, c Conv, pixels, segment int) (list
 		if l.SubgroupMin >= 8 {
 			lanes = 8
 		}
-		for rows > 4 && int(rows) >= 2*pixels {
+		for rows > lanes && int(rows) >= 2*pixels {
 			rows /= 2
 		}
-		for ; rows >= 4; rows /= 2 {
+		for ; rows >= lanes; rows /= 2 {
 			for n := uint32(2); n >= 1; n-- {
 				if t := simpleBwdTile(lanes, rows, n); t.fits(dev, k) {
 					list = append(list, t)

@@ -2,15 +2,16 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
 #extension GL_KHR_shader_subgroup_basic : require
+#extension GL_KHR_shader_subgroup_shuffle : require
 // 1x1 convolution of stride 1, both gradients in one pass over dy and x:
 //   du[m,c] = sum_k dy[m,k] * w[k,c]     goes to the sink (sink.glsl), which overwrites dx and writes partial sums
 //   dw[k,c] = sum_m dy[m,k] * v[m,c]     v = act(z)*gate[n,c], the value of x; overwrites dw [splits][K][C]
 // for pixels m (conv_bwd.glsl); dy is built on load (gradin.glsl). conv_wgrad_reduce adds the splits.
 // g and y [N H W K], w [K C], dx and x [N H W C], gate [N][C] if SINK_SE. K is a constant.
-// Requires C % 8 == 0, K % 8 == 0; LANES 4 or 8, at most the subgroup size; TILE_M % 4 == 0; a sink that takes sums.
+// Requires C % 8 == 0, K % 8 == 0; LANES 4 or 8, at most the subgroup size; TILE_M % LANES == 0; a sink that takes sums.
 // A workgroup is one (part of a) subgroup: it owns TILE_N*LANES columns c and all k, an invocation columns lane + t*LANES.
-// dy of a tile of TILE_M pixels is built in shared memory once, with lanes along K, and read there by all lanes alike; du and
-// v of the tile are in registers, dw in shared memory. Shared: 4*K*(TILE_M + TILE_N*LANES) bytes.
+// dy of a tile of TILE_M pixels is built in shared memory once, with lanes along K, read there with lanes along the pixels, and
+// reaches the other lanes by shuffles; du and v of the tile are in registers, dw in shared memory. Shared: 4*K*(TILE_M + TILE_N*LANES) bytes.
 // CPU twin: tests/ref/conv.go.
 layout(local_size_x = 8, local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 8;
@@ -30,8 +31,8 @@ layout(std430, set = 0, binding = 6) readonly buffer WBuf { float w[]; };
 layout(std430, set = 0, binding = 13) readonly buffer GateBuf { float gate[]; };
 layout(std430, set = 0, binding = 14) writeonly buffer DwBuf { float dw[]; };
 
-const uint ROWS4 = TILE_M / 4;
-shared vec4 dyTile[K * ROWS4];              // [K][TILE_M]
+const uint GROUPS = TILE_M / LANES;
+shared float dyTile[K * TILE_M];            // [K][TILE_M]
 shared float dwTile[K * TILE_N * LANES];    // [K][TILE_N][LANES]
 
 void main() {
@@ -57,14 +58,12 @@ void main() {
         [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += LANES) {
             uint k = k0 + lane;
             DyChannel ch = dyChannel(k, K);
-            [[dont_unroll]] for (uint i = 0; i < ROWS4; i++) {
-                vec4 v;
+            [[dont_unroll]] for (uint i0 = 0; i0 < TILE_M; i0 += 4) {
                 [[unroll]] for (uint e = 0; e < 4; e++) {
-                    uint m = m0 + 4 * i + e, at = min(m, last - 1);
+                    uint m = m0 + i0 + e, at = min(m, last - 1);
                     float dy = dyValue(at * K + k, ch, p.n0 + at / p.HW, k, K);
-                    v[e] = m < last ? dy : 0.0;
+                    dyTile[k * TILE_M + i0 + e] = m < last ? dy : 0.0;
                 }
-                dyTile[k * ROWS4 + i] = v;
             }
         }
         subgroupBarrier();
@@ -74,9 +73,11 @@ void main() {
         [[dont_unroll]] for (uint k = 0; k < K; k++) {
             float b[TILE_N];
             [[unroll]] for (uint t = 0; t < TILE_N; t++) b[t] = w[k * p.C + col[t]];
+            float a[GROUPS];
+            [[unroll]] for (uint g = 0; g < GROUPS; g++) a[g] = dyTile[k * TILE_M + g * LANES + lane];
             [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                float a = dyTile[k * ROWS4 + i / 4][i % 4];
-                [[unroll]] for (uint t = 0; t < TILE_N; t++) acc[i * TILE_N + t] = fma(a, b[t], acc[i * TILE_N + t]);
+                float v = subgroupShuffle(a[i / LANES], i % LANES);
+                [[unroll]] for (uint t = 0; t < TILE_N; t++) acc[i * TILE_N + t] = fma(v, b[t], acc[i * TILE_N + t]);
             }
         }
         // Row by row, in a loop that drivers need not unroll: du leaves at the front and v enters at the end.
@@ -104,9 +105,11 @@ void main() {
             uint at = k * TILE_N * LANES + lane;
             float s[TILE_N];
             [[unroll]] for (uint t = 0; t < TILE_N; t++) s[t] = dwTile[at + t * LANES];
+            float a[GROUPS];
+            [[unroll]] for (uint g = 0; g < GROUPS; g++) a[g] = dyTile[k * TILE_M + g * LANES + lane];
             [[unroll]] for (uint i = 0; i < TILE_M; i++) {
-                float a = dyTile[k * ROWS4 + i / 4][i % 4];
-                [[unroll]] for (uint t = 0; t < TILE_N; t++) s[t] = fma(a, acc[i * TILE_N + t], s[t]);
+                float v = subgroupShuffle(a[i / LANES], i % LANES);
+                [[unroll]] for (uint t = 0; t < TILE_N; t++) s[t] = fma(v, acc[i * TILE_N + t], s[t]);
             }
             [[unroll]] for (uint t = 0; t < TILE_N; t++) dwTile[at + t * LANES] = s[t];
         }
