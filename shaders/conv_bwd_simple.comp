@@ -93,7 +93,7 @@ void main() {
             }
             [[unroll]] for (uint j = 0; j < (TILE_M - 1) * TILE_N; j++) acc[j] = acc[j + TILE_N];
             [[unroll]] for (uint t = 0; t < TILE_N; t++) acc[(TILE_M - 1) * TILE_N + t] = v[t];
-            if (m + 1 == r.last) {
+            if (m + 1 == r.last && run < lastRun()) { // rows behind the last run belong to others
                 [[unroll]] for (uint t = 0; t < TILE_N; t++) {
                     if (own[t]) sinkWrite(total[t], p.part0 + run, col[t], p.C);
                     total[t] = sinkZero();

@@ -116,7 +116,7 @@ func TestResolveErrors(t *testing.T) {
 		`batch is "0", want at least 1`:                       {"batch", "0"},
 		`batch is 600, want at most the 500 images`:           {"batch", "600"},
 		`epochs is "NaN", want more than 0`:                   {"epochs", "nan"},
-		`precision is "f16", want f32`:                        {"precision", "f16"},
+		`precision is "f8", want f32, f16 or bf16`:            {"precision", "f8"},
 		`crop_area_max is "0.1", want crop_area_min to 1`:     {"crop_area_max", "0.1"},
 		`optimizer is "adam", want rmsprop or sgd`:            {"optimizer", "adam"},
 		`eval_crop is "left", want centre or squash`:          {"eval_crop", "left"},
