@@ -16,10 +16,10 @@ cp tools/gpu-bundle/run.sh tools/gpu-bundle/torch_peer.py LICENSE NOTICE "$out/"
 git log -1 --format='%H %cI' >"$out/version" 2>/dev/null || echo unknown >"$out/version"
 
 # Every package whose tests reach the device, at its own place below pkg/, so that paths to test data stay right.
-# Left out: shaders and tests themselves, which check the sources.
+# Left out: shaders and tests themselves, which check the sources, and what looks at plans through RADV, without a device.
 packages=$(go list -test -f '{{if .ForTest}}{{.ForTest}} {{.Deps}}{{end}}' ./... |
 	awk -v vk="$module/vk" '{ for (i = 2; i <= NF; i++) { d = $i; gsub(/[\[\]]/, "", d); if (d == vk) print $1 } if ($1 == vk) print $1 }' |
-	sort -u | grep -vx -e "$module/shaders" -e "$module/tests")
+	sort -u | grep -vx -e "$module/shaders" -e "$module/tests" -e "$module/tests/amd" -e "$module/tests/plans" -e "$module/tests/traffic")
 for p in $packages; do
 	dir=${p#"$module"/}
 	mkdir -p "$programs/pkg/$dir"
